@@ -7,11 +7,11 @@ from alerts.reading import Alert, AlertOrder, AlertSignal, only_feed
 from common.clocks import market_now
 from common.errors import NotAllowedError
 from common.reason_codes import Code
-from signals.alert_rules import entry_symbol_error
-from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import InvalidSignalError, field_errors
+from signals.feeds.alert_rules import entry_symbol_error
 from signals.field_error import FieldError
 from signals.models import Feed
+from signals.reading.ends import REPLAY_WINDOW
+from signals.reading.errors import InvalidSignalError, field_errors
 
 
 def require_approved(feed: Feed) -> None:

@@ -11,8 +11,8 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 
 from alerts.inbox.log import SHAPES, AlertEntry, entries_for
 from alerts.models import AlertState, IncomingAlert
-from common.admin import BigTableAdmin, among_newest, link, read_id, time_column
-from common.badges import badge
+from common.web.admin import BigTableAdmin, among_newest, link, read_id, time_column
+from common.web.badges import badge
 
 _SHOWN = 120
 

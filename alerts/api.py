@@ -17,9 +17,10 @@ from alerts.preview_serializers import (
     AlertTextSerializer,
 )
 from alerts.telegram.api import TelegramActions
-from common.api_fields import validated_body
 from common.permissions import Right
-from signals import api, feeds
+from common.web.api_fields import validated_body
+from signals import api
+from signals.feeds import services as feeds
 from users.api import caller
 
 

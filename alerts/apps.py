@@ -10,10 +10,10 @@ class AlertsConfig(AppConfig):
         from alerts.dialects import read_mapping, without_secrets
         from alerts.key_setups import setups
         from alerts.stored_times import TIMES
-        from common.stored_times import register_stored_times
-        from signals.feeds import register_mapping_check
-        from users.data_export import register_export
-        from users.key_setups import register_setups
+        from common.db.stored_times import register_stored_times
+        from signals.feeds.services import register_mapping_check
+        from users.keys.setups import register_setups
+        from users.people.data_export import register_export
 
         register_mapping_check(read_mapping)
         register_stored_times(*TIMES)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from alerts.models import TelegramBot, TelegramChat
 from signals.models import FeedToken
-from users.key_setups import SetUp
+from users.keys.setups import SetUp
 
 
 def setups(keys: Collection[int]) -> Iterator[SetUp]:

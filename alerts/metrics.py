@@ -1,6 +1,6 @@
 """Metrics of alerts and signals, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 
 GAUGES = (
     Gauge("alerts_waiting", "Alerts in the inbox that are not settled.", (), """

@@ -23,13 +23,13 @@ from alerts.reading import Alert, AlertOrder, ambiguous, read_alert
 from alerts.reading.words import fields_of
 from common.errors import FillcastError, InvalidInputError
 from common.money import plain
-from signals.alert_rules import entry_symbol_error
-from signals.draft import SignalDraft
-from signals.errors import field_errors
+from signals.feeds.alert_rules import entry_symbol_error
 from signals.field_error import FieldError
-from signals.ingest import build_unsaved
 from signals.models import Action, Feed, Origin
 from signals.open_signals import OpenSignal, all_open_signals, last_is_unended, open_signals
+from signals.publishing.ingest import build_unsaved
+from signals.reading.draft import SignalDraft
+from signals.reading.errors import field_errors
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
 

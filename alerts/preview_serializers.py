@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from alerts.dialects import read_mapping
-from common.api_fields import Json, StrictSerializer, invalid
 from common.errors import InvalidInputError
-from signals.strict_json import MAX_BYTES
+from common.web.api_fields import Json, StrictSerializer, invalid
+from signals.reading.strict_json import MAX_BYTES
 
 
 class AlertTextSerializer(StrictSerializer):

@@ -1,6 +1,6 @@
 """What jobs ask of alerts and bots."""
 
-from common.sql import periodic_rows
+from common.db.sql import periodic_rows
 
 
 def any_bot_listens() -> bool:

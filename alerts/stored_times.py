@@ -1,6 +1,6 @@
 """The times of alerts and bots that are corrected after the clock was set back."""
 
-from common.stored_times import StoredTimes
+from common.db.stored_times import StoredTimes
 
 BOT_LEASE_SECONDS = 40.0
 

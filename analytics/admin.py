@@ -6,11 +6,11 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
 
 from analytics.models import AnalyticsDaily
-from common.admin import ReadOnlyAdmin
-from common.badges import amount
 from common.clocks import market_at
 from common.currencies import money_places
-from common.formatting import age, gain, unconverted
+from common.web.admin import ReadOnlyAdmin
+from common.web.badges import amount
+from common.web.formatting import age, gain, unconverted
 
 
 @admin.register(AnalyticsDaily)

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics import selectors
-from common.api_fields import Amount, StrictSerializer, invalid
-from common.api_views import ApiView
 from common.clocks import market_now
 from common.reason_codes import Code
+from common.web.api_fields import Amount, StrictSerializer, invalid
+from common.web.api_views import ApiView
 from connections.api.connections import own_connections
 from connections.trading_day import latest_date
 from users.api import caller

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 
 from analytics.models import Preflight
 from analytics.preflight.services import MOST, USUAL, preflights_of, request_preflight
-from common.api_fields import Amount, StrictModelSerializer, WholeNumber
 from common.permissions import Right
+from common.web.api_fields import Amount, StrictModelSerializer, WholeNumber
 from connections.api.connections import RelatedRowsMixin
 from connections.api.serializers import FeedBySlug, OwnRowField
 from connections.api.subscription_serializers import checked_symbol_map

@@ -12,11 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api import RANGE, RangeView
-from analytics.exports import TABLES, Row, table_rows
-from analytics.reports import BookKey, Report, ReportAccount, books, report, report_accounts
-from analytics.results import BREAKDOWNS, Scope, SumsRow
-from analytics.signal_quality import OTHERS
-from analytics.statistics import Figure
+from analytics.quality.signals import OTHERS
+from analytics.results.closed_trades import BREAKDOWNS, Scope, SumsRow
+from analytics.results.exports import TABLES, Row, table_rows
+from analytics.results.reports import BookKey, Report, ReportAccount, books, report, report_accounts
+from analytics.results.statistics import Figure
 from analytics.streams import (
     FORMAT,
     ONLY_STREAMED,
@@ -26,9 +26,9 @@ from analytics.streams import (
     streamed,
     streamed_alone,
 )
-from common.api_fields import Amount, StrictSerializer, invalid
 from common.reason_codes import Code
-from common.streaming import StreamedResponse
+from common.web.api_fields import Amount, StrictSerializer, invalid
+from common.web.streaming import StreamedResponse
 from connections.api.connections import own_connections
 from signals.selectors import feed_id_of
 from users.api import caller

@@ -12,14 +12,14 @@ class AnalyticsConfig(AppConfig):
     def ready(self) -> None:
         """Register facts about events, own data, and the check of results, with apps below."""
         from analytics.event_context import event_context
+        from analytics.history.own_trail import COLUMNS, all_changes
         from analytics.installation.compute import ANY_TO_DO as ANY_NEW_EXECUTION
-        from analytics.own_trail import COLUMNS, all_changes
         from analytics.preflight.waiting import ANY_TO_DO, KEPT
-        from analytics.record_proof import check_results
-        from common.waiting_work import send_only_if_waiting
+        from analytics.records.proof import check_results
+        from common.process.waiting_work import send_only_if_waiting
         from events.context import register_provider
-        from signals.record_results import register_result_check
-        from users.data_export import register_export, register_rows
+        from signals.records.results import register_result_check
+        from users.people.data_export import register_export, register_rows
 
         register_provider(event_context)
         register_result_check(check_results)

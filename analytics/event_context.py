@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.formatting import number
+from common.db.sql import Query, columns, kept_plans, rows
 from common.money import plain
-from common.sql import Query, columns, kept_plans, rows
+from common.web.formatting import number
 from connections.selectors import is_twin_account
 from events.context import EventContext
 from events.models import EventKind

@@ -5,13 +5,13 @@ from decimal import Decimal
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from analytics.rollup import Rollup
-from common.db_functions import ClockTimestamp
+from analytics.results.rollup import Rollup
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
-from signals.record_results import Seal
+from signals.records.results import Seal
 
 
 class AnalyticsDaily(models.Model):
@@ -276,7 +276,7 @@ class FeedTrade(models.Model):
 
 
 class FeedRecord(models.Model):
-    """The figures of a feed's record (`analytics/record_figures.py`), as of `until`."""
+    """The figures of a feed's record (`analytics/records/figures.py`), as of `until`."""
 
     feed = models.OneToOneField(Feed, models.CASCADE, primary_key=True, related_name="+")
     until = models.DateTimeField(help_text="Market clock: later prices and signals are not in it.")

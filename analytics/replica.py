@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 
-from common.direct_sessions import REPLICA
-from common.replica_sessions import ANSWER, READY, ReplicaSession, answers_within, lease_part
-from common.sql import Params, Query, Row, rows
+from common.db.direct_sessions import REPLICA
+from common.db.replica_sessions import ANSWER, READY, ReplicaSession, answers_within, lease_part
+from common.db.sql import Params, Query, Row, rows
 from users.tenancy import OPERATOR, TENANT
 
 log = structlog.get_logger(__name__)
@@ -124,7 +124,7 @@ def replica_rows(
 
     patience: seconds to wait until the replica has replayed what is committed; inside of a
     transaction no more than a page waits, because the primary's session is idle meanwhile
-    (`common.replica_sessions` has the sum of all waits).
+    (`common.db.replica_sessions` has the sum of all waits).
     """
     if REPLICA not in connections.settings or not _pause.is_over:
         return rows(query, params)

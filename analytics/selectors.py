@@ -12,12 +12,12 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from analytics.quality import Quality, execution_quality
+from analytics.quality.entries import Quality, execution_quality
 from analytics.replica import replica_rows
-from analytics.rollup import Rollup
-from analytics.rollup_sql import DAILY, LIVE_DAYS, earliest
+from analytics.results.rollup import Rollup
+from analytics.results.rollup_sql import DAILY, LIVE_DAYS, earliest
 from common.clocks import market_now
-from common.sql import Query
+from common.db.sql import Query
 from connections.trading_day import trading_date
 
 __all__ = [

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from analytics.costs import compute_costs
 from analytics.models import AnalyticsDaily
+from analytics.quality.signals import compute_signal_quality
 from analytics.replica import JOB_SECONDS, replica_rows
-from analytics.rollup_sql import (
+from analytics.results.costs import compute_costs
+from analytics.results.rollup_sql import (
     COLUMNS,
     NAMES,
     OFFSET,
@@ -19,10 +20,9 @@ from analytics.rollup_sql import (
     latest,
     midnight,
 )
-from analytics.signal_quality import compute_signal_quality
 from analytics.signals import day_computed
 from common.clocks import market_now
-from common.sql import Query, database_now, run
+from common.db.sql import Query, database_now, run
 from connections.selectors import connection_join_sql
 from connections.trading_day import day_start_sql, trading_date, trading_date_sql
 

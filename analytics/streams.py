@@ -13,10 +13,10 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from analytics.exports import Cell, Row, cell, csv_lines
-from analytics.statistics import Figure
-from common.sparse_fields import require_fields, wanted_fields
-from common.streaming import StreamedResponse
+from analytics.results.exports import Cell, Row, cell, csv_lines
+from analytics.results.statistics import Figure
+from common.web.sparse_fields import require_fields, wanted_fields
+from common.web.streaming import StreamedResponse
 
 FORMAT = OpenApiParameter(
     "format", str, enum=["json", "csv", "ndjson"],

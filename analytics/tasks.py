@@ -2,10 +2,11 @@
 
 from celery import shared_task
 
-from analytics import feed_records, services
+from analytics import services
 from analytics.installation import compute
 from analytics.preflight.jobs import run_next
-from signals.record_jobs import anchor_all, verify_all
+from analytics.records import computation as feed_records
+from signals.records.jobs import anchor_all, verify_all
 
 
 @shared_task(name="analytics.compute_daily", ignore_result=True)

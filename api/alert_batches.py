@@ -20,7 +20,7 @@ from alerts.inbox.posts import PostedAlert, receive_alerts
 from alerts.inbox.storing import Receipt
 from alerts.tasks import notify_worker_on_commit
 from api.problems import problem_of_unexpected
-from common.database_errors import (
+from common.db.errors import (
     CommitUnansweredError,
     is_lost,
     is_read_only,

@@ -4,7 +4,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from common.audit_trail import add_request_fact
+from common.db.audit_trail import add_request_fact
 from users.models import User
 from users.services import user_for_key
 from users.tenancy import act_as

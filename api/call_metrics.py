@@ -1,6 +1,6 @@
 """Rate, errors and duration of tasks, brokers' calls, buses and rate limits, for /metrics.
 
-Of all processes: `common.stored_figures` has what they counted.
+Of all processes: `common.process.stored_figures` has what they counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
-from common.call_figures import SECONDS, Kind
-from common.sql import rows
-from common.stored_figures import READ
+from common.db.sql import rows
+from common.process.call_figures import SECONDS, Kind
+from common.process.stored_figures import READ
 
 
 class Family(NamedTuple):

@@ -16,7 +16,7 @@ from django.db import Error, connection, transaction
 from prometheus_client.metrics_core import Metric
 
 from api.answer_limit import database_answers_within
-from common.sql import run
+from common.db.sql import run
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)

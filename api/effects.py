@@ -3,8 +3,8 @@
 from typing import Any
 
 from api.schema import operations
-from common.idempotency import HEADER
 from common.permissions import Scope
+from common.web.idempotency import HEADER
 
 REAL = "This is sent to your account. It is real, not a simulation"
 EFFECTS = {

@@ -4,10 +4,10 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
-from common.conditional import READING, takes_if_match
-from common.idempotency import HEADER, REPEATABLE, key_parameter
-from common.repeatable import keeps_answer, takes_key
-from common.sparse_fields import PARAMETER, SparseFields
+from common.web.conditional import READING, takes_if_match
+from common.web.idempotency import HEADER, REPEATABLE, key_parameter
+from common.web.repeatable import keeps_answer, takes_key
+from common.web.sparse_fields import PARAMETER, SparseFields
 
 KEPT = key_parameter(
     "Your own id of the request. For 24 hours a repetition with the same contents does"

@@ -19,10 +19,10 @@ from alerts.models import AlertState
 from alerts.tasks import notify_worker_on_commit
 from api.problems import refusal
 from api.throttling import AlertThrottle
-from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.strict_json import MAX_BYTES
+from common.web.api_fields import StrictSerializer
+from signals.reading.strict_json import MAX_BYTES
 
 
 class AlertAnswerSerializer(StrictSerializer):

@@ -26,10 +26,10 @@ from alerts import metrics as signals
 from api import call_metrics, request_metrics
 from api.database_figures import Figure, read_figures
 from buses import metrics as buses
-from common import message_queues
-from common.metrics import Gauge
+from common.db.sql import rows
 from common.operational.current import in_force
-from common.sql import rows
+from common.process import message_queues
+from common.process.metrics import Gauge
 from connections import metrics as connections
 from events import metrics as events
 from execution import metrics as execution

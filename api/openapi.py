@@ -7,7 +7,7 @@ from drf_spectacular.openapi import AutoSchema
 
 from api.headers import shared_parameters
 from api.permissions import needed_by, scope_of
-from common.deprecation import deprecation_of
+from common.web.deprecation import deprecation_of
 
 SCOPE_OF_KEY = "Scope of an API key: "  # ends the description of each operation that takes a key
 IRREGULAR = {

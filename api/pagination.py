@@ -8,10 +8,10 @@ from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
-from common.api_parameters import MOST_DIGITS
+from common.db.newest_rows import ORDERINGS
 from common.errors import InvalidInputError
-from common.newest_rows import ORDERINGS
 from common.reason_codes import Code
+from common.web.api_parameters import MOST_DIGITS
 
 
 class Pages(CursorPagination):

@@ -7,7 +7,7 @@ from rest_framework.parsers import BaseParser
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals import strict_json
+from signals.reading import strict_json
 
 
 class StrictJSONParser(BaseParser):

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from alerts.inbox.storing import RateLimitedError
 from api.throttling import retry_after_unauthenticated
-from common.database_errors import is_transient, record_database_error
+from common.db.errors import is_transient, record_database_error
 from common.errors import (
     ConflictError,
     FillcastError,
@@ -26,12 +26,12 @@ from common.errors import (
     NotAllowedError,
 )
 from common.reason_codes import Code
-from common.reason_links import reason_url
-from common.repeatable import RunningError
-from signals.errors import field_errors
+from common.web.reason_links import reason_url
+from common.web.repeatable import RunningError
 from signals.field_error import FieldError
-from users.attempt_limits import client_address
-from users.session_factor import SecondFactorNeededError
+from signals.reading.errors import field_errors
+from users.sign_in.attempt_limits import client_address
+from users.sign_in.session_factor import SecondFactorNeededError
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"

@@ -9,8 +9,8 @@ from alerts.inbox.posts import ALERTS_PER_ADDRESS, alerts_from
 from api.permissions import needed_by, scope_of
 from common.operational.current import settings_now
 from common.permissions import Scope
-from signals.rate import Usage, count_call, seconds_to_wait
-from users.attempt_limits import client_address
+from signals.feeds.rate import Usage, count_call, seconds_to_wait
+from users.sign_in.attempt_limits import client_address
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView

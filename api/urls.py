@@ -5,8 +5,6 @@ from rest_framework.routers import SimpleRouter
 
 from alerts.api import FeedViewSet
 from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
-from analytics.api_exports import OpenExportView
-from analytics.api_history import HistoryView, TrailView
 from analytics.api_preflight import PreflightViewSet
 from analytics.api_results import (
     BreakdownView,
@@ -15,9 +13,11 @@ from analytics.api_results import (
     MonthsView,
     StatisticsView,
 )
-from analytics.api_twins import SubscriptionTwinViewSet
+from analytics.compare.api import SubscriptionTwinViewSet
+from analytics.history.api import HistoryView, TrailView
+from analytics.history.api_open_tables import OpenExportView
 from analytics.installation.api import InstallationExecutionView
-from analytics.record_api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
+from analytics.records.api import RecordHeadView, RecordLinksView, RecordTradesView, RecordView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertStatusView, AlertView
 from api.problems import not_found

@@ -4,6 +4,6 @@
 uses is turned off. docs/performance.md has the results.
 """
 
-from common.open_files import raise_limit
+from common.process.open_files import raise_limit
 
 raise_limit()  # doubles of brokers are processes of their own, with a socket for each account

@@ -11,9 +11,9 @@ import aiohttp
 from benchmarks.data import PAIR, SL, TP, BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Baseline, Result, bounded, percentile
-from common.gc_tuning import exclude_imports_from_gc
+from common.process.gc_tuning import exclude_imports_from_gc
 from config.env import Settings
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import MAX_ALERTS_PER_MINUTE, Feed
 
 SUBSCRIBERS, FEEDS = 1_000, 50  # a feed accepts 6,000 alerts a minute

@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from analytics.models import AnalyticsDaily
-from analytics.rollup import Rollup, fold, of_trade
+from analytics.results.rollup import Rollup, fold, of_trade
 from analytics.services import compute_day
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection, models
 from django.db.models.expressions import DatabaseDefault
 
-from common.sql import run
+from common.db.sql import run
 
 
 def write_rows(

@@ -13,7 +13,7 @@ from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, compared
 from benchmarks.trading import publish_as_web
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import TradingPreset
 from connections.selectors import spec_from_row
 from execution.models import Order

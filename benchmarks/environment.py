@@ -18,8 +18,8 @@ import redis
 from psycopg.sql import SQL, Identifier
 
 from benchmarks import process_usage
-from common.message_queues import queue_keys
 from common.operational.source import VARIABLE, with_settings
+from common.process.message_queues import queue_keys
 from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port

@@ -16,7 +16,7 @@ from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.process_usage import Pids
 from benchmarks.results import Baseline, Result, bounded
 from brokers.paper.db_sessions import UNUSED_SECONDS
-from common.shared_sessions.base import IDLE_SECONDS
+from common.db.shared_sessions.base import IDLE_SECONDS
 from config.installation import ROOT
 from execution.runtime.open_work import LINGER_SECONDS
 from prices.feed_runner import FIND_SOURCES_EVERY

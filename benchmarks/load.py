@@ -25,7 +25,7 @@ from benchmarks.load_samples import Sampler, bars_of, cpu_of_an_order, settled, 
 from benchmarks.programs import Program
 from benchmarks.results import Result, bounded, machine, percentile
 from benchmarks.trading import publish_as_web
-from common.database_errors import is_transient
+from common.db.errors import is_transient
 from config.env import Settings
 from config.installation import ROOT
 from signals.models import Signal

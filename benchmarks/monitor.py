@@ -12,7 +12,7 @@ from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, compared
 from brokers.types import Quote
 from common.clocks import market_now
-from common.sql import kept_plans
+from common.db.sql import kept_plans
 from execution.monitoring.level_monitor import find_hits, scan_levels
 from prices.services import store_quotes
 

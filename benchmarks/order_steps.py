@@ -19,8 +19,8 @@ from benchmarks.trading import publish_as_web, trade_history
 from brokers.paper.order_intake import IncomingOrder, take_orders
 from brokers.paper.reads import account_access
 from brokers.types import OrderReport
-from common.gc_tuning import exclude_imports_from_gc
 from common.operational.current import settings_now
+from common.process.gc_tuning import exclude_imports_from_gc
 from events.routing import route_events
 from execution.models import Order
 from execution.reports.apply import apply_reports

@@ -2,9 +2,9 @@
 
 Each is asked for by several tenants through the whole application: middleware, row security of the
 web role, templates. Two kinds of tenant ask: a usual one (five accounts) and a large one (a hundred
-accounts, ten thousand trades); an operator asks for the console's. Statements of `common.sql` count
-as those of the ORM do. The baseline are the tenants' requests before the orders were written, so
-that the ratio states what history costs.
+accounts, ten thousand trades); an operator asks for the console's. Statements of `common.db.sql`
+count as those of the ORM do. The baseline are the tenants' requests before the orders were written,
+so that the ratio states what history costs.
 """
 
 import time

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.process_usage import Metered
-from common.sql import run
+from common.db.sql import run
 from signals.models import Signal
 from signals.services import publish
 from users.tenancy import on_behalf_of

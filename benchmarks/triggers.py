@@ -30,7 +30,7 @@ from benchmarks.process_usage import Meter, waited_seconds
 from benchmarks.results import Result, compared, percentile
 from brokers.types import Quote
 from common.clocks import market_now
-from common.gc_tuning import exclude_imports_from_gc
+from common.process.gc_tuning import exclude_imports_from_gc
 from connections.models import DataConnection
 from execution.models import OrderTrigger
 from execution.monitoring.stop_rules import StopRuleMonitor

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from brokers.base import BrokerAdapter, BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
-from common.call_figures import FAILED, FIGURES, OK, Kind
 from common.clocks import machine_time
+from common.process.call_figures import FAILED, FIGURES, OK, Kind
 from common.reason_codes import Code
 
 OPERATIONS = (

@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from brokers.base import ReadFailed
-from common.ip_addresses import Address
 from common.reason_codes import Code
+from common.web.ip_addresses import Address
 
 T = TypeVar("T")
 AddressPolicy = Callable[[Address], bool]

@@ -14,9 +14,9 @@ from buses.incoming.admin import BusMessageAdmin, BusRouteAdmin
 from buses.incoming.lane_admin import BusLaneAdmin, lane_badge, letters_link
 from buses.incoming.lanes import with_letters
 from buses.models import BusLane, BusSink, DeadLetter
-from common.admin import ConsoleAdmin, link, time_column
-from common.badges import amount, badge
 from common.permissions import Right
+from common.web.admin import ConsoleAdmin, link, time_column
+from common.web.badges import amount, badge
 
 __all__ = (
     "BusLaneAdmin", "BusMessageAdmin", "BusRouteAdmin", "BusSinkAdmin", "DeadLetterAdmin",

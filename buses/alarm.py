@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from buses.incoming.lanes import LATE_SECONDS, configured_lanes, know_configured
 from buses.models import BusLane, BusMessage, BusSink
-from common.sql import database_now
+from common.db.sql import database_now
 from events.models import EventKind
 from events.services import NewEvent, emit_many
 

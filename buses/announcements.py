@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from buses.models import Announcement
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 
 KEPT = timedelta(days=30)
 

@@ -10,8 +10,8 @@ class BusesConfig(AppConfig):
         from buses.alarm import any_to_report
         from buses.announcements import on_day_computed
         from buses.stored_times import TIMES
-        from common.stored_times import register_stored_times
-        from common.waiting_work import send_only_if_waiting
+        from common.db.stored_times import register_stored_times
+        from common.process.waiting_work import send_only_if_waiting
 
         register_stored_times(*TIMES)
         send_only_if_waiting("buses.watch", *any_to_report())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.sql import run
+from common.db.sql import run
 
 SENT_DAYS, WAITING_DAYS = 30, 90
 BATCH = 1000

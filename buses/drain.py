@@ -27,9 +27,9 @@ from buses.models import BusSink, DeadLetter, SinkCursor
 from buses.reading import first_id_since, newest_id, read_ids
 from buses.sinks import Sink, SinkRefused, SinkUnavailable
 from buses.sources import SOURCES, Broken, Source, read
-from common.call_figures import FAILED, FIGURES, OK, Kind
-from common.db_functions import ClockTimestamp
-from common.sql import database_now
+from common.db.functions import ClockTimestamp
+from common.db.sql import database_now
+from common.process.call_figures import FAILED, FIGURES, OK, Kind
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """Metrics of buses, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 
 GAUGES = (
     Gauge("bus_lag_seconds", "Age of the oldest event that a bus may lack.", ("bus",), """

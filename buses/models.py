@@ -7,7 +7,7 @@ from typing import Self
 from django.db import models
 
 from buses.incoming.models import BusLane, BusMessage, BusRoute
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import ChoiceField
 
 __all__ = (

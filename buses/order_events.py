@@ -12,7 +12,7 @@ from django.db.models import Max
 from buses import position_events
 from buses.catalogue import Fill, Lifecycle, OrderUpdate
 from buses.made import NO_PLAN, Made, Plan, plans_of
-from common.sql import rows
+from common.db.sql import rows
 from execution.bus_rows import FILLS, LINES, FillRow, OrderLine
 from execution.models import ExecutionLog
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from buses.catalogue import PositionChanged, PositionClosed, PositionOpened
 from buses.made import Made
-from common.sql import database_now
+from common.db.sql import database_now
 from execution.bus_rows import OrderLine
 from positions.models import ExecutionPosition
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.db import models
 
 from buses.gaps import Gaps
-from common.sql import IdRow, Query, rows
+from common.db.sql import IdRow, Query, rows
 
 
 class Writer(NamedTuple):

@@ -19,10 +19,10 @@ from buses.incoming.intake import replay_requested
 from buses.incoming.lanes import LANES_OF, LaneCursor
 from buses.incoming.reception import Lane, Make, Reception
 from buses.sinks import SinkMisconfigured, name_of
-from common import shared_sessions
-from common.database_errors import is_database_trouble
-from common.readiness import announce_alive
-from common.sql import Query, rows
+from common.db import shared_sessions
+from common.db.errors import is_database_trouble
+from common.db.sql import Query, rows
+from common.process.readiness import announce_alive
 
 log = structlog.get_logger(__name__)
 REPLAY_SECONDS, CLEANING_ROUNDS = 2.0, 300

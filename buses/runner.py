@@ -20,9 +20,10 @@ from buses.drain import BATCH, MAX_REASON, Drain
 from buses.foreign import OUR_FAULTS, error_of
 from buses.models import BusSink
 from buses.sinks import Sink, SinkMisconfigured, name_of, open_sink
-from common import shared_sessions, stored_figures
-from common.db_functions import ClockTimestamp
-from common.readiness import announce_alive
+from common.db import shared_sessions
+from common.db.functions import ClockTimestamp
+from common.process import stored_figures
+from common.process.readiness import announce_alive
 
 log = structlog.get_logger(__name__)
 

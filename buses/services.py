@@ -3,7 +3,7 @@
 from django.db.models import QuerySet
 
 from buses.models import BusSink, DeadLetter
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 
 
 def pause(sinks: QuerySet[BusSink], *, by: str) -> None:

@@ -1,6 +1,6 @@
 """The times of sinks that are corrected after the clock was set back."""
 
-from common.stored_times import StoredTimes
+from common.db.stored_times import StoredTimes
 
 LEASE_SECONDS = 60.0  # as in buses/drain.py
 

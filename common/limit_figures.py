@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from common.figure_names import Bound, Limit
-from common.formatting import number
 from common.reason_codes import Code
+from common.web.formatting import number
 
 # Rows that were stored before figures had names.
 _OLD_VALUE, _OLD_BOUND = "current", "limit"

@@ -5,7 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import ChoiceField
 
 
@@ -74,7 +74,7 @@ class TrailCheckpoint(models.Model):
 
 
 class KeptAnswer(models.Model):
-    """What a POST request with an Idempotency-Key was answered: common/repeatable.py.
+    """What a POST request with an Idempotency-Key was answered: common/web/repeatable.py.
 
     fingerprint: a keyed hash of the request's contents. is_secret: the answer showed a secret and
     is not kept.
@@ -167,7 +167,7 @@ class SettingsVersion(models.Model):
 
 
 class CallFigure(models.Model):
-    """How many calls of one kind took how long, of all processes: common/call_figures.py.
+    """How many calls of one kind took how long, of all processes: common/process/call_figures.py.
 
     counts: of the buckets of durations, the longest last.
     """

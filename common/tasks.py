@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from common.kept_answers import sweep_kept_answers
+from common.web.kept_answers import sweep_kept_answers
 
 log = structlog.get_logger(__name__)
 

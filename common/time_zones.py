@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from common.sql import rows
+from common.db.sql import rows
 
 # PostgreSQL reads these as abbreviations: winter time all year. Python has their summer time.
 _ABBREVIATIONS = {

@@ -8,6 +8,6 @@ import gc
 
 gc.disable()  # until Django is set up: garbage collection takes a quarter of the import time
 
-from common.open_files import raise_limit  # noqa: E402  # it imports no app
+from common.process.open_files import raise_limit  # noqa: E402  # it imports no app
 
 raise_limit()  # for each process of ours, and what it starts

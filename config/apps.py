@@ -9,7 +9,7 @@ from django_structlog.signals import bind_extra_request_metadata
 
 import config.celery  # noqa: F401  # before the first task is sent: it has our broker
 from common.operational.current import begin_following, follow
-from common.readiness import announce_ready
+from common.process.readiness import announce_ready
 from config import error_reports, traces
 from config.logs import bind_address, set_level
 from config.session_priority import follow_niceness

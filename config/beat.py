@@ -17,8 +17,8 @@ from django.db import DatabaseError, InterfaceError
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
 from common.clocks import machine_time
-from common.stored_times import AHEAD_SECONDS
-from common.waiting_work import has_question, tasks_without_work
+from common.db.stored_times import AHEAD_SECONDS
+from common.process.waiting_work import has_question, tasks_without_work
 from config.compared_schedule import ComparedSchedule
 from execution.runtime.open_work import is_behind
 

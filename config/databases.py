@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import environ
 
-from common import replica_sessions
-from common.direct_sessions import DIRECT, REPLICA
+from common.db import replica_sessions
+from common.db.direct_sessions import DIRECT, REPLICA
 from config.env import Settings
 from config.env_parts import through
 
@@ -18,7 +18,7 @@ from config.env_parts import through
 # transaction, and that has to happen before another worker takes over its work.
 IDLE_IN_TRANSACTION, STATEMENT, LOCK = 400, 600, 200
 # A replica whose host vanishes is given up after some seconds instead of minutes. A standby that is
-# stopped still acknowledges: its sessions limit each answer (`common/replica_sessions.py`).
+# stopped still acknowledges: its sessions limit each answer (`common/db/replica_sessions.py`).
 REPLICA_NETWORK = {
     "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 2,
     "tcp_user_timeout": 3_000,
@@ -72,7 +72,7 @@ def name_sessions(options: dict[str, Any], settings: Settings, alias: str = "def
     """Let the sessions with these options name this process, for the audit trail.
 
     A pooler passes on no startup option, but the application's name, which it gives to each
-    server session before a statement of ours (`common/audit_trail_sql.py` reads both).
+    server session before a statement of ours (`common/db/audit_trail_sql.py` reads both).
     """
     options["application_name"] = f"fillcast-{settings.db_role}"
     if is_pooled(settings) and alias == "default":
@@ -134,9 +134,9 @@ def database(settings: Settings) -> dict[str, Any]:
     engine = ENGINE
     if settings.db_role == "web":  # requests run on many threads; each would keep a connection
         options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5, "max_idle": 60}
-        engine = "common.checked_sessions" if is_pooled(settings) else engine
+        engine = "common.db.checked_sessions" if is_pooled(settings) else engine
     elif settings.db_role == "trade":  # so do background jobs
-        engine = "common.shared_sessions"
+        engine = "common.db.shared_sessions"
     return {
         **parsed,
         "ENGINE": engine,

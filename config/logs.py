@@ -14,7 +14,7 @@ from common.operational.document import Document
 from common.operational.reading import InvalidDocumentError
 from common.operational.source import base_of
 from config.error_reports import note_error
-from users.link_paths import hide_link_secrets
+from users.mails.link_paths import hide_link_secrets
 
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(

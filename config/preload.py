@@ -7,8 +7,8 @@ import importlib
 
 from django.urls import get_resolver
 
-from common.gc_tuning import exclude_imports_from_gc
 from common.operational.current import begin_following
+from common.process.gc_tuning import exclude_imports_from_gc
 
 SLOW = ("apprise", "django.contrib.admin.sites", "rest_framework.schemas")
 

@@ -4,7 +4,7 @@ All middleware and views here are ordinary functions. Django's own handler runs 
 of the request, too, but it resolves the address on the event loop, and goes back there before and
 after each `process_view`, the view and the rendering: ten changes for the page to sign in. Where
 both cores are busy, each waits for its turn. Here the resolver runs in that thread as well, and the
-loop only reads the request and sends the answer; `common/streaming.py` streams as before.
+loop only reads the request and sends the answer; `common/web/streaming.py` streams as before.
 
 A request that was received as a whole is carried out to its end, also if its client disconnects
 meanwhile, and what it has done is committed: "Close all" from a phone that loses its network

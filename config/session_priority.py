@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.backends.signals import connection_created
 
-from common.direct_sessions import is_pooled
+from common.db.direct_sessions import is_pooled
 
 # In the environment of the stack's processes, if it has started PostgreSQL on this machine. On
 # another one the process numbers of the sessions mean nothing.

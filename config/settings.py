@@ -102,7 +102,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.middleware.second_factor.SecondFactorMiddleware",
-    "users.login_sessions.LastSeenMiddleware",
+    "users.sign_in.login_sessions.LastSeenMiddleware",
     "portal.last_user.LastUserMiddleware",
     "portal.sign_in.PasswordHashingMiddleware",  # slow, so outside the transaction
     # before TenantMiddleware, whose transaction it retries
@@ -136,13 +136,13 @@ DATABASES = databases(env)
 REDIS_URL = env.redis_url or "redis://REDIS_URL-is-not-set.invalid"
 CACHES = {
     "default": {
-        "BACKEND": "common.redis_cache.RedisCache",
+        "BACKEND": "common.process.redis_cache.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "fillcast",
         "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
     }
 }
-SESSION_ENGINE = "users.session_store"  # the database: losing Redis signs no user out
+SESSION_ENGINE = "users.sign_in.session_store"  # the database: losing Redis signs no user out
 
 # --- Time and language
 USE_TZ = True
@@ -166,7 +166,7 @@ STORAGES = {
 }
 
 # --- Users
-AUTHENTICATION_BACKENDS = ["users.sign_in.PasswordBackend"]
+AUTHENTICATION_BACKENDS = ["users.sign_in.services.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

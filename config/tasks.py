@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from common.audit_trail_check import verify
+from common.db.audit_trail_check import verify
 from config import retention
 from console.tracked_tables import TRACKED
 from users.trail_alarm import clear_alarm, raise_alarm

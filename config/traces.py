@@ -21,9 +21,10 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from common import shared_sessions, tracing
+from common.db import shared_sessions
 from common.operational.document import Document
-from common.tracing import SpanRecord
+from common.process import tracing
+from common.process.tracing import SpanRecord
 
 log = logging.getLogger(__name__)
 MOST_WAITING, AT_ONCE = 20_000, 500

@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
+from common.process.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
 from config.env import Settings
 from config.env_variables import InvalidEnvironmentError
 from config.installation import read_env_file

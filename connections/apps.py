@@ -10,17 +10,17 @@ class ConnectionsConfig(AppConfig):
     def ready(self) -> None:
         """Register the policy for resolved addresses, and the reader of instrument books."""
         from brokers import safe_connect
-        from common.stored_times import register_stored_times
-        from common.waiting_work import send_only_if_waiting
+        from common.db.stored_times import register_stored_times
+        from common.process.waiting_work import send_only_if_waiting
         from connections.account_settings import hosts
         from connections.health.due_tests import ANY_DUE
         from connections.key_setups import setups
         from connections.market_data.instrument_books import InstrumentBooks
         from connections.stored_times import TIMES
         from connections.twin_links import ANY_TWIN
-        from signals import listings
-        from users.data_export import register_export
-        from users.key_setups import register_setups
+        from signals.checks import listings
+        from users.keys.setups import register_setups
+        from users.people.data_export import register_export
 
         safe_connect.set_address_policy(hosts.may_resolve_to)
         register_stored_times(*TIMES)

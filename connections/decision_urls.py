@@ -3,8 +3,8 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from common.ip_addresses import is_public, is_read_as_typed, leads_to
 from common.operational.current import settings_now
+from common.web.ip_addresses import is_public, is_read_as_typed, leads_to
 
 
 def check_url(url: str) -> str:

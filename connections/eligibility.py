@@ -35,9 +35,9 @@ from uuid import UUID
 
 from brokers.registry import broker_types, capabilities_if_usable
 from common.clocks import market_now
+from common.db.sql import rows
 from common.money import rounded_apart_sql
 from common.reason_codes import Code
-from common.sql import rows
 from connections.session_lanes import HANDOVER_SECONDS
 
 # An IN over an uncorrelated query is hashed once per statement, not once per candidate. The first

@@ -7,8 +7,8 @@ check thousands of accounts, each by an index.
 from typing import NamedTuple
 from uuid import UUID
 
-from common.formatting import join_first
-from common.sql import rows
+from common.db.sql import rows
+from common.web.formatting import join_first
 
 _sources: list[str] = []
 _priced: list[str] = []

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from connections.models import DecisionProvider, ProviderKind
-from users.key_setups import SetUp
+from users.keys.setups import SetUp
 
 
 def setups(keys: Collection[int]) -> Iterator[SetUp]:

@@ -9,10 +9,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from brokers.registry import broker_types
+from common.db.sql import rows
 from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from events.models import Event, EventKind
 from signals.models import Feed

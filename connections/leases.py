@@ -6,7 +6,7 @@ Times are the database's. `execution/runtime/lane_leases.py` decides which lease
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from common.sql import Query, array, columns, rows, run
+from common.db.sql import Query, array, columns, rows, run
 
 
 class TakenLease(NamedTuple):

@@ -1,6 +1,6 @@
 """Metrics of connections, lanes and halts, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 from connections.exposure import is_monitored_sql
 from connections.health.host_circuit_breaker import OPEN_HOSTS
 from connections.market_data.source_alarms import is_stopped_sql

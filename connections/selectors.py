@@ -8,8 +8,8 @@ from django.db.models import CharField, Exists, IntegerField, OuterRef, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
-from common.formatting import hint, sentence
-from common.sql import positional, rows
+from common.db.sql import positional, rows
+from common.web.formatting import hint, sentence
 from connections import session_lanes
 from connections.accounts.cash_flows import flow_note
 from connections.accounts.demo import is_demo

@@ -18,10 +18,10 @@ from zlib import crc32
 from brokers.account_capabilities import Capabilities
 from brokers.registry import broker_types, capabilities_of
 from brokers.types import ConnectionSpec
+from common.db.sql import array, rows, run
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import array, rows, run
 from connections.exposure import is_open_sql
 
 GENERAL = ""

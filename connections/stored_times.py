@@ -1,6 +1,6 @@
 """The times of accounts, hosts and sources that are corrected after the clock was set back."""
 
-from common.stored_times import LEASE_SECONDS, StoredTimes
+from common.db.stored_times import LEASE_SECONDS, StoredTimes
 
 # Leases first: reconciliations that began before a lane was acquired are void.
 TIMES = (

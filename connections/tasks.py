@@ -9,7 +9,7 @@ from django.db import DatabaseError, InterfaceError
 
 from common.clocks import machine_time, market_now
 from common.errors import CONTENT_ERRORS, FillcastError
-from common.process_age import seconds_running
+from common.process.process_age import seconds_running
 from connections import session_lanes
 from connections.accounts.history_retention import thin_history
 from connections.health import inactivity

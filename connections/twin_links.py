@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from common.db.sql import run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import (
     ExecutionConnection,
     Instrument,

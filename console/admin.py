@@ -25,9 +25,9 @@ from django_celery_beat.models import (
 )
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from common.admin import ConsoleAdmin
-from common.badges import badge
 from common.permissions import Right
+from common.web.admin import ConsoleAdmin
+from common.web.badges import badge
 from connections.admin.accounts import ExecutionConnectionAdmin
 from connections.admin.limits import TradingPauseAdmin
 from connections.admin.operations import EpochAdmin, KillSwitchAdmin
@@ -70,7 +70,7 @@ from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
 from signals.models import Feed, FeedToken, Signal
 from users.admin import ApiKeyAdmin, InvitationAdmin, UserAdmin
 from users.models import ApiKey, Invitation, User
-from users.second_factor import factor_of
+from users.sign_in.second_factor import factor_of
 
 site: Any = admin.site
 site.index_template = "console/dashboard.html"

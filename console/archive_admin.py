@@ -3,9 +3,9 @@
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from common.admin import ReadOnlyAdmin, time_column
-from common.badges import amount
 from common.models import ArchiveFile
+from common.web.admin import ReadOnlyAdmin, time_column
+from common.web.badges import amount
 
 
 @admin.register(ArchiveFile)

@@ -11,7 +11,11 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from analytics.orders.reasons import reason_of
-from common.admin import (
+from common.limit_figures import read_figures, text_with_detail
+from common.money import plain
+from common.spellings import spellings_of
+from common.units import unit_label
+from common.web.admin import (
     BigTableAdmin,
     ReadOnlyAdmin,
     among_newest,
@@ -20,8 +24,8 @@ from common.admin import (
     read_uuid,
     time_column,
 )
-from common.badges import amount, badge, code, state_badge
-from common.formatting import (
+from common.web.badges import amount, badge, code, state_badge
+from common.web.formatting import (
     STATES,
     gain_amount,
     known_code,
@@ -30,11 +34,7 @@ from common.formatting import (
     statuses_of,
     units_of,
 )
-from common.formatting import age as format_age
-from common.limit_figures import read_figures, text_with_detail
-from common.money import plain
-from common.spellings import spellings_of
-from common.units import unit_label
+from common.web.formatting import age as format_age
 from connections.models import ExecutionConnection
 from execution.models import (
     DriftItem,

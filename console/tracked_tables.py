@@ -2,7 +2,7 @@
 
 They hold everything that decides about money, rights or the recipients of messages. A test compares
 this list with the database's triggers. A change needs a migration that uses
-`common.audit_trail_sql.track`.
+`common.db.audit_trail_sql.track`.
 """
 
 from dataclasses import dataclass

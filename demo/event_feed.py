@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.clocks import machine_time
-from common.sql import rows
+from common.db.sql import rows
 
 POLL_SECONDS = 0.25
 QUIET_SECONDS = 0.4  # a group is complete if no event joined it for so long,

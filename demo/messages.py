@@ -6,10 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from common.formatting import sentence
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from common.units import unit_label
+from common.web.formatting import sentence
 from demo.event_feed import Group
 from events.context import EventContext
 from events.messages import render

@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from common.formatting import sentence
 from common.reason_codes import Code
 from common.units import unit_label
+from common.web.formatting import sentence
 from demo.results import ConnectionResult, Results
 
 MAX_SHOWN = 5  # best and worst connections

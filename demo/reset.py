@@ -14,7 +14,7 @@ from django.db.models.functions import Least
 from django.utils import timezone
 
 from brokers.paper.models import PaperAccount
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,

@@ -10,8 +10,8 @@ from django.db.models import QuerySet, Sum
 from analytics.selectors import totals
 from analytics.services import compute_day
 from common.clocks import market_now
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import TradingPause
 from connections.selectors import account_join_sql
 from connections.trading_day import trading_date

@@ -23,7 +23,7 @@ from demo.seeding import MAX_SIGNAL_AGE, seed
 from execution.audit.counters import audit
 from ops.stack.stack import Stack
 from ops.stack.supervisor import Supervisor
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, FeedToken
 
 SUMMARY_DELAY = timedelta(minutes=3)  # market time between the last step and the summary

@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib import admin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import BigTableAdmin, ReadOnlyAdmin, read_id, read_uuid, time_column
 from common.spellings import spellings_of
+from common.web.admin import BigTableAdmin, ReadOnlyAdmin, read_id, read_uuid, time_column
 from events.models import Channel, Delivery, Event, Notification
 
 

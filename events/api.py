@@ -12,10 +12,10 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, WholeNumber
-from common.api_views import ObjectView
 from common.names import one_line
 from common.permissions import OWN
+from common.web.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, WholeNumber
+from common.web.api_views import ObjectView
 from events.channel_rules import KINDS, set_kinds, set_rules
 from events.confirmation import confirm, request_confirmation
 from events.models import Channel, Digest, Notification, WebhookAttempt, WebhookMessage

@@ -5,9 +5,9 @@ from datetime import time
 
 from django.db import transaction
 
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import run
 from events.models import ON_REQUEST, TO_ONE_CHANNEL, Channel, Digest, EventKind
 
 KINDS = frozenset(EventKind) - TO_ONE_CHANNEL

@@ -21,11 +21,11 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
 from common.errors import CONTENT_ERRORS, ConflictError, InvalidInputError
-from common.ip_addresses import is_read_as_typed
 from common.names import in_one_line
 from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, public_key_of, seal
+from common.web.ip_addresses import is_read_as_typed
 from events.chat_text import plain
 from events.messages.parts import ROOM
 from events.models import Channel

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from common.db.sql import rows
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
 from events.models import Channel, Event, EventKind
 
 LINK_LIFE = timedelta(hours=48)

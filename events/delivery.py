@@ -15,9 +15,9 @@ from itertools import groupby
 import structlog
 from django.db import transaction
 
+from common.db.sql import rows, run
 from common.errors import FillcastError
 from common.failpoints import failpoint
-from common.sql import rows, run
 from events import channels, push, push_services, webhook_log, webhooks
 from events.channels import Outgoing, SendError
 from events.context import EventContext, context_of

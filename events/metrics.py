@@ -1,6 +1,6 @@
 """Metrics of events, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 from events.delivery import MAX_TRIES
 
 # A mail waits from its event on, or from the end of quiet hours. One that was given up after all

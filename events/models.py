@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import ChoiceField
 from common.names import NameField
 

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
-from common.ip_addresses import Address, Network, is_public, leads_to
+from common.web.ip_addresses import Address, Network, is_public, leads_to
 
 
 class RefusedError(Exception):

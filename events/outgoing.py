@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from common.reason_links import reason_url
+from common.web.reason_links import reason_url
 from events import confirmation
 from events.channels import Outgoing
 from events.context import EventContext

@@ -10,10 +10,10 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError
-from common.quotas import lock_quota, require_quota
 from common.reason_codes import Code
-from common.sql import run
+from common.web.quotas import lock_quota, require_quota
 from events import channels, push_keys
 from events.channel_rules import checked_kinds, checked_name
 from events.models import Channel, EventKind

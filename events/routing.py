@@ -11,9 +11,9 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
+from common.db.sql import columns, rows, run
 from common.errors import CONTENT_ERRORS
 from common.permissions import Right
-from common.sql import columns, rows, run
 from events.context import EventContext, context_of
 from events.messages import Message, render_digest
 from events.messages.parts import ROOM

@@ -10,11 +10,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
+from common.db.sql import columns, periodic_rows, rows
 from common.errors import ConflictError
-from common.quotas import require_quota
 from common.reason_codes import Code
-from common.sql import columns, periodic_rows, rows
+from common.web.quotas import require_quota
 from events import channels, confirmation, delivery
 from events.channel_rules import ENDED, checked_kinds, checked_name
 from events.models import Channel, EventKind, Notification

@@ -11,11 +11,11 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from common.db.sql import rows
 from common.errors import ConflictError, InvalidInputError
 from common.models import SettingsVersion
 from common.operational import current, source, store
 from common.operational.reading import InvalidDocumentError, parse
-from common.sql import rows
 from events.messages import templates
 from events.models import EventKind
 from events.services import emit

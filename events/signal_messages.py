@@ -6,7 +6,7 @@ They count the orders by final status and reason.
 from collections.abc import Mapping
 
 from common.ended_orders import was_not_sent_in_time
-from common.formatting import known_code, sentence
+from common.web.formatting import known_code, sentence
 from events.context import EventContext
 
 CODES_MAX, LINES_MAX = 3, 12

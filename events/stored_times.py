@@ -1,6 +1,6 @@
 """The times of the outbox that are corrected after the clock was set back."""
 
-from common.stored_times import StoredTimes
+from common.db.stored_times import StoredTimes
 
 TIMES = (
     StoredTimes("events_event", past=("created_at",), where="routed_at IS NULL"),

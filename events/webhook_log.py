@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 from uuid import uuid4
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from events.http_post import Try
 from events.routing import EVENT
 

@@ -7,8 +7,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.errors import ConflictError
-from common.quotas import require_quota
 from common.reason_codes import Code
+from common.web.quotas import require_quota
 from events import channels, webhook_log, webhooks
 from events.channel_rules import checked_kinds, checked_name
 from events.models import Channel, WebhookMessage

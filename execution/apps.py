@@ -16,7 +16,7 @@ class ExecutionConfig(AppConfig):
     def ready(self) -> None:
         """Import the receivers, and connect what runs in workers."""
         from brokers import rate_limits
-        from common.stored_times import register_stored_times
+        from common.db.stored_times import register_stored_times
         from events.context import register_provider
         from execution import (
             receivers,  # noqa: F401  # its import connects them
@@ -25,7 +25,7 @@ class ExecutionConfig(AppConfig):
         from execution.own_log import LOG_COLUMNS, log_of
         from execution.reconciliation.event_context import context_of_events
         from execution.stored_times import TIMES
-        from users.data_export import register_export, register_rows
+        from users.people.data_export import register_export, register_rows
 
         startup.connect()
         register_stored_times(*TIMES)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from common.sql import Query
+from common.db.sql import Query
 from connections.selectors import connection_join_sql
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from common.db.sql import Query, array, rows, run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import Query, array, rows, run
 from execution.exits.reservations import recompute_reserved
 from execution.models import Order, Status
 from execution.permissions import require_on_accounts

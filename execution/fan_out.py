@@ -22,8 +22,8 @@ from uuid import UUID
 
 from django.db import connection as database
 
+from common.db.sql import array, kept_plans, rows, run
 from common.reason_codes import Code
-from common.sql import array, kept_plans, rows, run
 from connections import eligibility
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_outcomes

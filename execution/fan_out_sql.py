@@ -3,8 +3,8 @@
 from typing import NamedTuple
 from uuid import UUID
 
+from common.db.sql import IdRow, Query
 from common.reason_codes import Code
-from common.sql import IdRow, Query
 from connections import eligibility
 from connections.models import PriorityClass
 from connections.selectors import connection_join_sql, not_twin_sql

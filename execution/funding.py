@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.db.sql import Query, columns, rows, run
 from common.failpoints import failpoint
 from common.money import DIGITS
-from common.sql import Query, columns, rows, run
 from connections.services import mark_funding_booked, unbooked_funding
 from execution.base.statements import is_partly_known_sql, opens_position_sql
 from execution.reports.allotment import by_largest_remainder

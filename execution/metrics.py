@@ -1,6 +1,6 @@
 """Metrics of orders, workers, differences and audits, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 from connections.selectors import CONNECTIONS_WITH_HEALTH_SQL
 from execution.base.statements import ALL_PENDING_SQL, LIVE_SQL
 

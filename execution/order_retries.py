@@ -3,10 +3,10 @@
 from django.db import transaction
 
 from common.clocks import market_now
+from common.db.sql import IdRow, Query, rows
 from common.errors import ConflictError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import IdRow, Query, rows
 from execution.exits.reservations import recompute_reserved
 from execution.models import BY_HAND_PRIORITY, Order, SlicePlan, Status
 from execution.reports.aggregates import dissolve

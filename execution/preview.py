@@ -20,10 +20,10 @@ from django.db import transaction
 from brokers.registry import capabilities_of
 from common.bisection import process_with_bisection
 from common.clocks import market_now
-from common.database_errors import is_database_trouble
+from common.db.errors import is_database_trouble
+from common.db.sql import Query, kept_plans, rows
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, kept_plans, rows
 from connections import session_lanes
 from connections.selectors import (
     is_twin_account,
@@ -48,7 +48,7 @@ from execution.submission.outcomes import Decision, Deferred, Intent, Terminated
 from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import Action, Signal
-from signals.preview import (
+from signals.publishing.preview import (
     MARKET_DENIALS,
     NOT_LISTED,
     SIGNAL_DENIALS,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from common.sql import Query, columns, rows
+from common.db.sql import Query, columns, rows
 from connections.models import Subscription
 from execution.fan_out_sql import ENTRIES
 from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS

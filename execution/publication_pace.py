@@ -14,8 +14,8 @@ from contextvars import ContextVar
 from django.db import connection
 
 from common.clocks import machine_time
-from common.database_errors import TryLaterError
-from common.row_changes import is_answering_a_request
+from common.db.errors import TryLaterError
+from common.db.row_changes import is_answering_a_request
 from execution.runtime.open_work import is_behind
 
 MOST_SECONDS = 10.0

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from alerts.carry_out.trades import register_ended_trades, register_filled_signals
-from common import tracing
+from common.process import tracing
 from connections.exposure import (
     register_exposure_query,
     register_ordered_query,
@@ -30,7 +30,7 @@ from positions.joins import (
 )
 from signals.models import Signal
 from signals.open_signals import register_open_signals
-from signals.preview import register_preview
+from signals.publishing.preview import register_preview
 from signals.signals import publication_requested, signal_cancelled, signal_published
 from signals.totals import register_total
 

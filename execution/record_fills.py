@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from connections.selectors import connection_join_sql
 from positions.joins import trade_sql
 

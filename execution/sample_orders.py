@@ -36,10 +36,10 @@ from execution.signal_stages import STAGES
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS
 from positions.models import ExecutionPosition
 from prices.selectors import is_stale, latest
-from signals.draft import SignalDraft
-from signals.feeds import SAMPLE_FEED, create_feed, update_feed
-from signals.ingest import save_draft
+from signals.feeds.services import SAMPLE_FEED, create_feed, update_feed
 from signals.models import Direction, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
 from signals.services import publish
 from users.models import User
 

@@ -11,12 +11,13 @@ from itertools import chain
 import structlog
 from django.db import connection, transaction
 
-from common import shared_sessions, tracing
 from common.clocks import machine_time
-from common.database_errors import is_database_trouble
+from common.db import shared_sessions
+from common.db.errors import is_database_trouble
 from common.errors import InvalidInputError, raise_all
 from common.failpoints import failpoint
 from common.money import plain
+from common.process import tracing
 from common.reason_codes import Code
 from connections import session_lanes
 from execution.base.high_water_mark import DataLossSuspectedError

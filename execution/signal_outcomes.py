@@ -18,9 +18,9 @@ from typing import NamedTuple
 import orjson
 from django.db import transaction
 
+from common.db.sql import Query, array, columns, periodic_rows, rows, run
 from common.ended_orders import was_not_sent_in_time
 from common.reason_codes import Code
-from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.selectors import not_twin_sql
 from events.models import EventKind
 from events.selectors import requested_by_sql

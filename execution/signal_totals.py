@@ -6,8 +6,8 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
+from common.db.sql import array, database_now, rows
 from common.money import rounded_apart
-from common.sql import array, database_now, rows
 from connections.selectors import reference_sources
 from execution.models import AT_BROKER, Order, Status
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS

@@ -21,13 +21,14 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from alerts.inbox.publishing import is_any_due, publish_waiting, remove_old_alerts
 from alerts.selectors import any_bot_listens
 from brokers.types import Quote
-from common import shared_sessions, stored_figures, task_figures
 from common.clocks import machine_time
-from common.database_errors import is_database_trouble
-from common.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
-from common.gc_tuning import exclude_imports_from_gc
+from common.db import shared_sessions
+from common.db.errors import is_database_trouble
+from common.db.table_statistics import analyze_new_tables
 from common.operational.current import settings_now
-from common.table_statistics import analyze_new_tables
+from common.process import stored_figures, task_figures
+from common.process.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
+from common.process.gc_tuning import exclude_imports_from_gc
 from connections import session_lanes
 from connections.services import (
     alarm_silent_sources,

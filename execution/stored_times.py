@@ -3,7 +3,7 @@
 Leases keep their whole length: the process that holds one counts by a clock that cannot be set.
 """
 
-from common.stored_times import LEASE_SECONDS, StoredTimes
+from common.db.stored_times import LEASE_SECONDS, StoredTimes
 from execution.base.statements import ALL_PENDING_SQL, LIVE_SQL, OPEN_CHANGE_SQL
 from positions.joins import OPEN_IDS_SQL
 

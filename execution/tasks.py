@@ -13,10 +13,10 @@ from celery import current_app, shared_task
 from django.db import DatabaseError, transaction
 
 from common.clocks import machine_time
+from common.db.sql import rows
 from common.failpoints import failpoint
-from common.message_queues import message_priority
 from common.operational.current import settings_now
-from common.sql import rows
+from common.process.message_queues import message_priority
 from connections.models import KillSwitch, PriorityClass
 from connections.session_lanes import HELD_LANES_SQL, held_lanes
 from execution import services, twin_endings
@@ -38,7 +38,8 @@ QUEUE_DOWN_SECONDS = 5.0  # workers poll more often than that
 _queue_down_until = 0.0  # machine time
 LARGEST_ID = 2**63 - 1
 # By the priority of an order. The messages of a queue with the lowest value are taken first; exits
-# and entries by hand have 0. `common.message_queues` has what that is in Redis and in RabbitMQ.
+# and entries by hand have 0. `common.process.message_queues` has what that is in
+# Redis and in RabbitMQ.
 MESSAGE_PRIORITIES = {
     FEED_PRIORITY + PriorityClass.HIGH: 3,
     FEED_PRIORITY + PriorityClass.NORMAL: 6,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from common.readiness import ALIVE
+from common.process.readiness import ALIVE
 from config.env_parts import Listen, read_listen
 from config.secret_files import read_secret_files
 from execution.lease_sql import LIVE_OF_HOST

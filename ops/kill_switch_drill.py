@@ -30,9 +30,9 @@ from brokers.paper.models import (
 from brokers.paper.seed import list_instruments, open_accounts
 from brokers.types import Quote
 from common.clocks import market_now
-from common.direct_sessions import direct_alias
+from common.db.direct_sessions import direct_alias
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections import services
 from connections.models import (
     AccountSnapshot,

@@ -11,9 +11,9 @@ from alerts.dialects import read_mapping
 from alerts.grammar.mapping import PATHS
 from common.errors import InvalidInputError
 from common.names import one_line
-from signals.feeds import end_of_old_token
+from signals.feeds.services import end_of_old_token
 from signals.models import FeedToken
-from signals.strict_json import MAX_BYTES
+from signals.reading.strict_json import MAX_BYTES
 
 OVERLAPS = [("0", "at once"), ("24", "in 24 hours"), ("168", "in 7 days")]
 _ROWS = {"rows": 6, "spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django import forms
 
 from common.names import one_line
-from common.user_agents import browser_label
+from common.web.user_agents import browser_label
 from events import channel_addresses
 from events.channel_rules import KINDS
 from events.models import Channel, Digest

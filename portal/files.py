@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from django.http import HttpResponse
 
-from analytics.exports import Row, csv_lines
-from common.streaming import StreamedResponse
+from analytics.results.exports import Row, csv_lines
+from common.web.streaming import StreamedResponse
 
 
 def csv_file(rows: Iterable[Row], *, name: str) -> HttpResponse:

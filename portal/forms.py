@@ -11,13 +11,13 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField
 
 from common.clocks import market_now
+from common.db.row_changes import ChangedFieldsForm
 from common.fields import AmountField
 from common.form_fields import Amount, WholeNumberInput
-from common.formatting import number
 from common.money import plain
 from common.names import one_line
-from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from common.web.formatting import number
 from connections.entry_limits import ENTRY_LIMITS
 from connections.forms import ACCOUNT_FIELDS, NewAccountForm, form_if_available
 from connections.models import (

@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from common.badges import state_badge
-from common.formatting import STATES, gain, number
-from common.reason_links import reason_link
+from common.web.badges import state_badge
+from common.web.formatting import STATES, gain, number
+from common.web.reason_links import reason_link
 from positions.models import CloseReason
 from signals.models import Action
 

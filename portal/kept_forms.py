@@ -24,8 +24,8 @@ from django.forms.utils import ErrorDict
 from django.http import HttpRequest, HttpResponse, QueryDict, UnreadablePostError
 
 from brokers.registry import broker_types, form_of
-from common.confirmation import ConfirmationPage
 from common.errors import FillcastError, MisconfiguredError
+from common.web.confirmation import ConfirmationPage
 
 SESSION_NAME = "kept_form"
 KEPT_SECONDS = 1800

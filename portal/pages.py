@@ -12,8 +12,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from common.clocks import market_clock, market_now
-from common.confirmation import ConfirmationPage, add_form_error, error_message
 from common.errors import FillcastError, MisconfiguredError
+from common.web.confirmation import ConfirmationPage, add_form_error, error_message
 from portal import kept_forms
 from portal.selectors.shell import Shell, shell_of
 from users.models import User

@@ -9,11 +9,11 @@ from django import forms
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, Q, TimeField
 
+from common.db.row_changes import ChangedFieldsForm
 from common.fields import AmountField
 from common.form_fields import WholeNumberInput
 from common.money import plain
 from common.names import one_line
-from common.row_changes import ChangedFieldsForm
 from common.stop_rules import RULE_FIELDS
 from connections.entry_limits import (
     ENTRY_LIMITS,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from analytics.what_if.preset_use import PresetUse
-from common.confirmation import Consequence
-from common.formatting import join_first, number
+from common.web.confirmation import Consequence
+from common.web.formatting import join_first, number
 
 
 def use_lines(uses: Sequence[PresetUse]) -> list[Consequence]:

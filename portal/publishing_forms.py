@@ -6,11 +6,11 @@ from typing import Any
 
 from django import forms
 
+from common.db.row_changes import ChangedFieldsForm
 from common.errors import InvalidInputError
 from common.form_fields import Amount, WholeNumberInput
 from common.names import one_line
-from common.row_changes import ChangedFieldsForm
-from signals.alert_rules import read_sources, read_symbols
+from signals.feeds.alert_rules import read_sources, read_symbols
 from signals.models import MAX_TERMS, MAX_TEXT, Feed
 from signals.models.feeds import (
     DEFAULT_LEVEL_DEVIATION,

@@ -13,12 +13,12 @@ from django.urls import Resolver404, resolve
 from common.permissions import Right, may
 from portal.pages import with_security_headers
 from portal.sign_in_steps import continue_sign_in, home_url
-from users import sign_up
-from users.attempt_limits import TooManyAttemptsError
-from users.new_passwords import PasswordFields, prepared_for, undo_password_attempt
 from users.password_slots import SlotsBusyError
-from users.session_factor import is_fresh
-from users.sign_in import LONGEST
+from users.people import sign_up
+from users.sign_in.attempt_limits import TooManyAttemptsError
+from users.sign_in.new_passwords import PasswordFields, prepared_for, undo_password_attempt
+from users.sign_in.services import LONGEST
+from users.sign_in.session_factor import is_fresh
 
 
 class SignInForm(AuthenticationForm):

@@ -12,10 +12,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from users import second_factor
 from users.models import User
-from users.session_factor import record_second_factor
-from users.sign_in import PasswordBackend
+from users.sign_in import second_factor
+from users.sign_in.services import PasswordBackend
+from users.sign_in.session_factor import record_second_factor
 
 PENDING, WITHIN_SECONDS = "signing_in", 600
 BACKEND = f"{PasswordBackend.__module__}.{PasswordBackend.__qualname__}"

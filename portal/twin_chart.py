@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.twins import EquityDay
+from analytics.compare.twins import EquityDay
 from portal.charts import HEIGHT, TOP, WIDTH, Mark, ticks
 
 

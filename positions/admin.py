@@ -9,10 +9,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import BigTableAdmin, read_id
-from common.badges import amount, badge
-from common.formatting import gain, units_of
 from common.money import plain
+from common.web.admin import BigTableAdmin, read_id
+from common.web.badges import amount, badge
+from common.web.formatting import gain, units_of
 from positions.models import ExecutionPosition
 from positions.selectors import UNPROTECTED, protection, with_prices
 

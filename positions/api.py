@@ -7,10 +7,10 @@ from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.api_fields import Amount, StrictModelSerializer, UtcDateTime
-from common.filters import MomentFilter
 from common.money import plain, to_stored
 from common.stop_rules import RULE_FIELDS
+from common.web.api_fields import Amount, StrictModelSerializer, UtcDateTime
+from common.web.filters import MomentFilter
 from positions.figures import LevelFigures, PositionFigures
 from positions.models import ExecutionPosition, StopRule
 

@@ -9,9 +9,9 @@ class PositionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Add positions to the archive of a user's data."""
-        from common.stored_times import register_stored_times
+        from common.db.stored_times import register_stored_times
         from positions.stored_times import TIMES
-        from users.data_export import register_export
+        from users.people.data_export import register_export
 
         register_stored_times(*TIMES)
         register_export("positions", "positions.ExecutionPosition", "connection__user_id")

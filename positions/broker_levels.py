@@ -9,7 +9,7 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, rows, run
+from common.db.sql import Query, rows, run
 from connections.selectors import freeze_level_sql, on_tick_sql, quantity_step_sql
 from connections.session_lanes import in_held_lanes_sql
 from positions.joins import open_of_signal_sql

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, columns, periodic_run, rows, run
+from common.db.sql import Query, columns, periodic_run, rows, run
 from connections.session_lanes import in_held_lanes_sql
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, columns, rows
+from common.db.sql import Query, columns, rows
 from positions.joins import NET_SQL
 from signals.joins import is_of_feed_sql
 

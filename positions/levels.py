@@ -7,7 +7,7 @@ Which levels a quote has reached is found in SQL, for all positions at once
 from collections.abc import Sequence
 from decimal import Decimal
 
-from common.price_search import reached_sql
+from common.db.price_search import reached_sql
 
 
 def target_fraction(fractions: Sequence[Decimal], number: int) -> Decimal | None:

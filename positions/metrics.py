@@ -1,6 +1,6 @@
 """Metrics of positions, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 
 GAUGES = (
     Gauge("positions_open", "Open positions.", (), """

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils.timezone import now as machine_clock
 
 from brokers.types import Side as BrokerSide
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 from connections.models import DataConnection, ExecutionConnection
 from positions.close_reasons import CloseReason

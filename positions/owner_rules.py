@@ -8,7 +8,7 @@ all that changes its rule.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from common.sql import run
+from common.db.sql import run
 from connections.selectors import PRESET_JOIN_SQL, connection_join_sql
 from positions.rule_model import DEFAULT_MIN_SECONDS, RuleOrigin
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from common.db.sql import IdRow, Query, columns, rows, run
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, rows, run
 from positions.broker_levels import DIFFERS_FROM_BROKER_SQL
 
 

@@ -7,7 +7,7 @@ released when the caller's transaction ends.
 
 from collections.abc import Iterable, Sequence
 
-from common.sql import IdRow, Query, rows
+from common.db.sql import IdRow, Query, rows
 
 
 def lock_positions_sql(ids: str) -> str:

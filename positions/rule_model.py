@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 from common.money import plain
 from common.stop_rules import ATR, UNIT_CHOICES, describe_break_even, describe_trailing

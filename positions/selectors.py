@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db.models import CharField, DateTimeField, Field, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
+from common.db.sql import Query, rows
 from common.fields import AmountField
-from common.sql import Query, rows
 from positions.exit_minimums import exit_blocker_sql
 from positions.models import STOP_NOT_HELD, ExecutionPosition
 from prices.selectors import quote_join_sql

@@ -8,8 +8,8 @@ crash another process goes on from there.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from common.price_search import reached_sql
-from common.sql import IdRow, Query
+from common.db.price_search import reached_sql
+from common.db.sql import IdRow, Query
 from common.stop_rules import RULE_FIELDS
 from connections.selectors import (
     PRESET_JOIN_SQL,

@@ -9,9 +9,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictSerializer, validated_body
-from common.api_views import ObjectView
 from common.permissions import Right
+from common.web.api_fields import StrictSerializer, validated_body
+from common.web.api_views import ObjectView
 from connections.models import DataConnection
 from prices.pushed_quotes import MAX_QUOTES, push_quotes
 from users.api import caller

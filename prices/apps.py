@@ -11,10 +11,10 @@ class PricesConfig(AppConfig):
 
     def ready(self) -> None:
         """Provide the quote that signals are compared with."""
-        from common.stored_times import register_stored_times
+        from common.db.stored_times import register_stored_times
         from prices.reference_prices import newest_reference
         from prices.stored_times import TIMES
-        from signals.price_guard import register_reference_price
+        from signals.checks.price_guard import register_reference_price
 
         register_stored_times(*TIMES)
         register_reference_price(newest_reference)

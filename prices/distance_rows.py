@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from prices.distances import KEPT_SAMPLES, LOOK_BACK, TOGETHER, Distance, Sample, distance_of
 
 

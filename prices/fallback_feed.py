@@ -14,7 +14,7 @@ from django.db import transaction
 from brokers.trading_hours import StoredHours
 from brokers.types import Quote
 from common.clocks import machine_time
-from common.sql import database_now
+from common.db.sql import database_now
 from connections.market_hours import open_since
 from connections.models import DataConnection
 from connections.selectors import hours_of_pairs, serves_paper

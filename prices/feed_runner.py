@@ -13,8 +13,8 @@ from typing import Protocol
 from django.db import connections
 
 from brokers.base import BrokerError
-from common import shared_sessions
 from common.clocks import machine_time, market_now
+from common.db import shared_sessions
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
 from connections.session_lanes import GENERAL

@@ -10,7 +10,7 @@ from django.dispatch import Signal
 
 from brokers.paper.exchange import forget_prices, on_quotes
 from brokers.types import Quote
-from common.stored_times import AHEAD_SECONDS
+from common.db.stored_times import AHEAD_SECONDS
 from connections.models import DataConnection
 from prices.paper_publisher import PaperPublisher
 from prices.quote_buffer import conflated, fresh_quotes

@@ -1,6 +1,6 @@
 """Metrics of pushed quotes, for `/metrics`."""
 
-from common.metrics import Gauge
+from common.process.metrics import Gauge
 from common.reason_codes import Code
 from connections.selectors import has_no_price_sql
 

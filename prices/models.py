@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import DataConnection
 

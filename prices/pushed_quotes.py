@@ -16,10 +16,10 @@ from typing import NamedTuple
 from django.db import transaction
 
 from brokers.types import Quote
+from common.db.sql import Query, array, columns, database_now, periodic_rows, run
 from common.errors import ConflictError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import Query, array, columns, database_now, periodic_rows, run
 from connections.models import DataConnection
 from prices.models import PushedSymbol
 from prices.pushed_rules import RefusedRow, judge_rows

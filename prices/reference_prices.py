@@ -4,10 +4,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from connections.selectors import reference_sources, smallest_steps
+from signals.checks.price_guard import Reference
 from signals.models import Feed
-from signals.price_guard import Reference
 from users.tenancy import for_all_tenants
 
 

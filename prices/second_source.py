@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from brokers.types import Quote
 from common.clocks import machine_time, market_now
-from common.sql import database_now
+from common.db.sql import database_now
 from prices.distances import Offsets
 from prices.held_back import Suspects
 from prices.selectors import own_quotes

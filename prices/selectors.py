@@ -9,9 +9,9 @@ from django.db.models import Avg, Count, F, Sum
 
 from brokers.paper.currency_conversion import Conversion, conversion, conversion_rate, pairs_between
 from brokers.types import Quote
+from common.db.sql import Query, array, columns, rows
 from common.fields import AmountField
 from common.money import divide, to_stored
-from common.sql import Query, array, columns, rows
 from prices.bars import KEPT, minute_of
 from prices.indicators import CANDLES, Candle, average_true_range, percentile, trend
 from prices.models import LatestQuote, PriceBar

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from brokers.types import Quote
+from common.db.sql import columns, periodic_run, rows, run
 from common.failpoints import failpoint
-from common.sql import columns, periodic_run, rows, run
 from prices import bars
 from prices.models import LatestQuote, PriceBar
 

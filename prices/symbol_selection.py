@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import islice
 
 from brokers.paper.currency_conversion import pairs_between
-from common.sql import array, columns, rows
+from common.db.sql import array, columns, rows
 from connections.exposure import all_ordered_sql, first_priced_sql
 from connections.models import DataConnection
 from connections.selectors import connection_join_sql, pairs_stood_in_for

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from prices.bars import minute_of
 from prices.distances import Offsets
 

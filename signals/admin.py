@@ -10,13 +10,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
-from common.badges import amount, badge
 from common.clocks import market_now
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
-from signals import feeds  # the former registers its list
-from signals.forms import FeedForm, SignalForm
+from common.web.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
+from common.web.badges import amount, badge
+from signals.feeds import services as feeds  # the former registers its list
+from signals.forms.operators import FeedForm, SignalForm
 from signals.models import Approval, Feed, FeedToken, Origin, Signal
 
 

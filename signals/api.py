@@ -13,32 +13,16 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import validated_body
-from common.api_views import ObjectView
+from common.db.newest_rows import NewestRows
 from common.errors import InvalidInputError, NotAllowedError
-from common.filters import MomentFilter
-from common.idempotency import HEADER, idempotency_key
-from common.newest_rows import NewestRows
 from common.permissions import Right
 from common.reason_codes import Code
-from signals import feeds, services
-from signals.closing import close_trades, open_trades
-from signals.draft import SignalDraft
-from signals.draft_serializers import (
-    CloseTradesSerializer,
-    NewOcoPairSerializer,
-    NewSignalSerializer,
-    selection_of,
-)
-from signals.feed_serializers import (
-    CreatedFeedTokenSerializer,
-    FeedSerializer,
-    FeedTokenSerializer,
-    NewFeedTokenSerializer,
-    RotateFeedTokenSerializer,
-)
-from signals.ingest import build_unsaved, require_feed, save_draft, with_feed_errors
-from signals.intake import read_bracket, read_signal
+from common.web.api_fields import validated_body
+from common.web.api_views import ObjectView
+from common.web.filters import MomentFilter
+from common.web.idempotency import HEADER, idempotency_key
+from signals import services
+from signals.feeds import services as feeds
 from signals.locks import candidates_exclusive, candidates_shared, feed_shared
 from signals.models import (
     Action,
@@ -51,16 +35,19 @@ from signals.models import (
     RequestOutcome,
     Signal,
 )
-from signals.oco import (
+from signals.provider_api import ProviderActions
+from signals.publishing.closing import close_trades, open_trades
+from signals.publishing.ingest import build_unsaved, require_feed, save_draft, with_feed_errors
+from signals.publishing.oco import (
     build_unsaved_pair,
     preview_pair,
     read_pair,
     require_possible_pair,
     save_pair,
 )
-from signals.preview import preview, require_possible, require_useful, visible_to
-from signals.preview_serializers import OcoPreviewSerializer, PreviewSerializer
-from signals.provider_api import ProviderActions
+from signals.publishing.preview import preview, require_possible, require_useful, visible_to
+from signals.reading.draft import SignalDraft
+from signals.reading.intake import read_bracket, read_signal
 from signals.selectors import (
     feeds_for,
     managed_signals,
@@ -68,7 +55,21 @@ from signals.selectors import (
     owned_feeds,
     signals_for,
 )
-from signals.signal_serializers import (
+from signals.serializers.drafts import (
+    CloseTradesSerializer,
+    NewOcoPairSerializer,
+    NewSignalSerializer,
+    selection_of,
+)
+from signals.serializers.feeds import (
+    CreatedFeedTokenSerializer,
+    FeedSerializer,
+    FeedTokenSerializer,
+    NewFeedTokenSerializer,
+    RotateFeedTokenSerializer,
+)
+from signals.serializers.previews import OcoPreviewSerializer, PreviewSerializer
+from signals.serializers.signals import (
     ClosedTradesSerializer,
     OcoPairSerializer,
     SignalSerializer,

@@ -8,9 +8,9 @@ class SignalsConfig(AppConfig):
     def ready(self) -> None:
         """Update feeds when the rights of their owners change; add facts to messages."""
         from events.context import register_provider
-        from signals.feeds import narrow_own_approval
-        from signals.record_facts import record_facts
-        from users.data_export import register_export
+        from signals.feeds.services import narrow_own_approval
+        from signals.records.facts import record_facts
+        from users.people.data_export import register_export
         from users.signals import rights_changed
 
         register_provider(record_facts)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from signals.models import Action, Signal
 
 JOIN = """

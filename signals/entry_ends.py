@@ -5,7 +5,7 @@ from datetime import datetime
 from common.clocks import market_now
 from signals.effective_levels import newest_modify
 from signals.models import Signal
-from signals.validation import entry_end_errors
+from signals.reading.validation import entry_end_errors
 
 
 def close_time(opened: Signal) -> datetime | None:

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from common.db.sql import rows
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import rows
 from signals.models import Feed
 
 # Advisory locks share one namespace: these numbers are unlikely to be used by others.

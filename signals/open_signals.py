@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.sql import array, rows
+from common.db.sql import array, rows
 from signals.models import Direction
 
 _sources: list[str] = []

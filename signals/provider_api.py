@@ -9,12 +9,19 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import validated_body
 from common.permissions import Right
-from signals import approval_requests
-from signals.drafts import MAX_OPEN, discard_draft, open_drafts, publish_draft, store_draft
+from common.web.api_fields import validated_body
+from signals.feeds import approval_requests
+from signals.feeds.terms import change_terms
 from signals.models import Action, Feed, SavedDraft
-from signals.provider_serializers import (
+from signals.publishing.drafts import (
+    MAX_OPEN,
+    discard_draft,
+    open_drafts,
+    publish_draft,
+    store_draft,
+)
+from signals.serializers.providers import (
     ApprovalRequestSerializer,
     ChangedDraftSerializer,
     DraftSerializer,
@@ -26,8 +33,7 @@ from signals.provider_serializers import (
     RefusalSerializer,
     TermsSerializer,
 )
-from signals.signal_serializers import SignalSerializer
-from signals.terms import change_terms
+from signals.serializers.signals import SignalSerializer
 from users.api import caller
 
 if TYPE_CHECKING:

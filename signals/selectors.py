@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from common.newest_rows import NewestRows
+from common.db.newest_rows import NewestRows
 from signals.models import Feed, Signal
 from users.models import User
 

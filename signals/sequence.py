@@ -5,7 +5,7 @@ Each one that was carried out is stored for a week (`ReceivedAlert`).
 
 import zlib
 
-from common.sql import rows
+from common.db.sql import rows
 from signals.locks import candidates_shared
 from signals.models import Feed, ReceivedAlert
 from signals.symbols import needs_currency

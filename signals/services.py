@@ -7,20 +7,20 @@ from django.db import transaction
 from django.db.models import Q
 
 from common.clocks import market_at, market_now
+from common.db.sql import Query, kept_plans, rows
 from common.errors import ConflictError
 from common.failpoints import failpoint
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import Query, kept_plans, rows
 from events.models import EventKind
 from events.services import emit
-from signals.entry_sides import new_price_errors
-from signals.errors import InvalidSignalError
-from signals.late_publication import marks_of
-from signals.listings import require_listed
+from signals.checks.entry_sides import new_price_errors
+from signals.checks.late_publication import marks_of
+from signals.checks.listings import require_listed
+from signals.checks.price_guard import Reference, market_of_publication
 from signals.locks import candidates_shared, feed_shared, require_not_archived
 from signals.models import Action, Approval, Feed, Signal
-from signals.price_guard import Reference, market_of_publication
+from signals.reading.errors import InvalidSignalError
 from signals.signals import publication_requested, signal_cancelled, signal_published
 from users.models import User
 

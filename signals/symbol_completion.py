@@ -6,10 +6,10 @@ What the feed itself has traded counts more than what its followers' brokers lis
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from common.db.sql import rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
-from signals.listings import (
+from signals.checks.listings import (
     incomplete_symbol_error,
     listed_pairs,
     require_listed_pair,

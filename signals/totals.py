@@ -9,11 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from common.errors import ConflictError
-from common.formatting import number
 from common.permissions import Caller, Right, may
 from common.reason_codes import Code
+from common.web.formatting import number
 from signals.models import Action, Signal
-from signals.preview import FEW
+from signals.publishing.preview import FEW
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from django.db import connections
 from django.template import Template
 from django.test.utils import _TestState
 
-from common.gc_tuning import exclude_imports_from_gc
+from common.process.gc_tuning import exclude_imports_from_gc
 from tests import by_path, kept_rows, operational, shares
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.durations import DurationsPlugin

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
-from common.sql import database_now
+from common.db.sql import database_now
 from connections.credentials.provider_secrets import seal_secret
 from connections.models import DecisionProvider, NewsCalendar, NewsEvent
 from execution.models import EntryDecision, Order

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from pytest_django.fixtures import validate_django_db
 from pytest_django.plugin import DjangoDbBlocker
 
-from common.sql import database_now
+from common.db.sql import database_now
 
 MAX_AGE = 5.0  # seconds: some rows contain the current time, and pages show their age
 Build = Callable[..., Any]

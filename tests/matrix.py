@@ -26,7 +26,7 @@ from django.db import InternalError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.test import Client
 
-from signals.rate import forget_failures
+from signals.feeds.rate import forget_failures
 
 WALK_TIME = pytest.mark.timeout(600)
 LISTED = 40  # wrong cells that a failure names

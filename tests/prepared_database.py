@@ -26,7 +26,7 @@ from tests.until import until
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_NAME = f"test_{NAME}"  # Django's name for the database of a test run
-MIGRATIONS_IMPORT = ("common", "connections.models.accounts", "signals.record_sql")
+MIGRATIONS_IMPORT = ("common", "connections.models.accounts", "signals.records.sql")
 """Stable code: the helpers of common, the expression of one column, and the functions of records,
 whose hashed form never changes."""
 KEPT_SECONDS = 7 * 24 * 3600

@@ -14,14 +14,14 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.constants import MULTI
 
-from common import sql as raw_sql
+from common.db import sql as raw_sql
 
 _IN_PARENTHESES = re.compile(r"\([^()]*\)")
 _ORDERED = re.compile(r"\bORDER\s+BY\b", re.IGNORECASE)
 
 
 def reverse_unordered_rows() -> None:
-    """Let the ORM and `common.sql` return rows without an order in reverse."""
+    """Let the ORM and `common.db.sql` return rows without an order in reverse."""
     if os.environ.get("TEST_ROW_ORDER") == "natural":
         return
     _reverse_rows_of_the_orm()

@@ -1,4 +1,4 @@
-"""The statements that are sent to PostgreSQL: by the ORM, and by `common.sql` beside it.
+"""The statements that are sent to PostgreSQL: by the ORM, and by `common.db.sql` beside it.
 
 Django's CaptureQueriesContext sees the ORM's alone.
 """

@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from django.db import connection
 
-from common.sql import database_now, rows, run
+from common.db.sql import database_now, rows, run
 from tests.kept_rows import stated_at
 
 # Each of PostgreSQL's clocks that the product reads, and how it may be used in a plan.

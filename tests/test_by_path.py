@@ -46,7 +46,7 @@ def test_contract_names_every_package() -> None:
         (PURE, "tests/durations.json", False),
         (PURE, "tests/console/conftest.py", False),
         (OF_THE_ENGINE, "execution/submission/claim.py", True),
-        (OF_THE_ENGINE, "signals/feeds.py", True),
+        (OF_THE_ENGINE, "signals/feeds/services.py", True),
         (OF_THE_ENGINE, "tests/execution/factories.py", True),
         (OF_THE_ENGINE, "portal/views/overview.py", False),
     ],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.sql import exchange, rows
+from common.db.sql import exchange, rows
 from tests.connections import make
 from tests.row_order import is_ordered
 from users.models import User

@@ -9,15 +9,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
-from common.badges import badge
 from common.errors import NotAllowedError
 from common.permissions import Right, Role
+from common.web.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
+from common.web.badges import badge
 from users import services
-from users.api_keys import ends_soon, has_ended
 from users.forms import NewUserForm, PasswordForm, UserForm
-from users.invitations import why_unusable
+from users.keys.rules import ends_soon, has_ended
 from users.models import AccountMail, ApiKey, Invitation, User
+from users.people.invitations import why_unusable
 from users.privileges import require_above
 
 admin.site.unregister(Group)

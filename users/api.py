@@ -10,18 +10,18 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import (
+from common.names import one_line
+from common.permissions import OWN, Scope
+from common.web.api_fields import (
     StrictModelSerializer,
     StrictSerializer,
     UtcDateTime,
     known_zone,
     validated_body,
 )
-from common.api_views import ObjectView
-from common.names import one_line
-from common.permissions import OWN, Scope
-from users.api_keys import SCOPES
-from users.key_setups import set_up_by_key, set_up_with
+from common.web.api_views import ObjectView
+from users.keys.rules import SCOPES
+from users.keys.setups import set_up_by_key, set_up_with
 from users.models import ApiKey, ApiKeyNetwork, User
 from users.services import create_api_key, revoke_api_key
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from users.session_factor import require_fresh
+from users.sign_in.session_factor import require_fresh
 
 
 class FreshFactorMixin(serializers.Field):  # type: ignore[type-arg]  # of any value

@@ -6,11 +6,13 @@ class UsersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from common.waiting_work import send_only_if_waiting
-        from users import account_mails, key_channels, receivers
-        from users.data_export import ANY_TO_DO, register_export, register_rows
-        from users.key_setups import register_setups
-        from users.login_sessions import EXPORTED, exported_sessions
+        from common.process.waiting_work import send_only_if_waiting
+        from users import receivers
+        from users.keys import channels as key_channels
+        from users.keys.setups import register_setups
+        from users.mails import account_mails
+        from users.people.data_export import ANY_TO_DO, register_export, register_rows
+        from users.sign_in.login_sessions import EXPORTED, exported_sessions
 
         receivers.connect()
         register_setups(key_channels.setups)

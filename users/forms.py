@@ -13,11 +13,11 @@ from common.errors import NotAllowedError
 from common.names import one_line
 from common.permissions import Role, Scope
 from users import services
-from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
+from users.keys.rules import DEFAULT_LIFE, LIVES, SCOPES
 from users.models import ApiKey, User
-from users.new_passwords import store_password
+from users.people.sign_up import NAME_WITHOUT_AT
 from users.privileges import require_givable, roles_of
-from users.sign_up import NAME_WITHOUT_AT
+from users.sign_in.new_passwords import store_password
 
 
 class _NewUserName:

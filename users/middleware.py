@@ -7,10 +7,10 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
-from common.audit_trail import request_fact, request_facts
-from common.database_errors import is_gone, is_lost, is_transient, record_database_error
-from common.row_changes import answering_a_request
-from users.key_networks import record_use
+from common.db.audit_trail import request_fact, request_facts
+from common.db.errors import is_gone, is_lost, is_transient, record_database_error
+from common.db.row_changes import answering_a_request
+from users.keys.networks import record_use
 from users.tenancy import act_as
 
 log = logging.getLogger(__name__)

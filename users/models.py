@@ -50,7 +50,7 @@ class User(AbstractUser):
     key_scopes: frozenset[Scope] | None = None  # of the API key that was sent; None: signed in
     key_ends_at: datetime | None = None
     key_id: int | None = None
-    has_stale_factor: bool = False  # of the session that was used (users/session_factor.py)
+    has_stale_factor: bool = False  # of the session that was used (users/sign_in/session_factor.py)
 
     class Meta:
         verbose_name, verbose_name_plural = "user", "users"
@@ -114,7 +114,7 @@ class User(AbstractUser):
 
 
 class SecondFactor(models.Model):
-    """A user's authenticator app. Its secret is sealed (users/second_factor.py)."""
+    """A user's authenticator app. Its secret is sealed (users/sign_in/second_factor.py)."""
 
     user = models.OneToOneField(User, models.CASCADE, related_name="second_factor")
     sealed_secret = models.BinaryField()
@@ -146,7 +146,10 @@ class RecoveryCode(models.Model):
 
 
 class TryCount(models.Model):
-    """How often a secret was guessed (users/attempt_limits.py). Only the key's digest is stored."""
+    """How often a secret was guessed; only the key's digest is stored.
+
+    users/sign_in/attempt_limits.py counts.
+    """
 
     scope = models.CharField(max_length=40)
     digest = models.CharField(max_length=64)
@@ -164,7 +167,7 @@ class TryCount(models.Model):
 
 
 class ApiKeyNotice(models.Model):
-    """What a key's owner was notified of (users/key_notices.py): 1 a week left, 2 a day, 3 ended.
+    """What a key's owner was notified of (users/keys/notices.py): 1 a week left, 2 a day, 3 ended.
 
     ends_at: the end that was announced; if the key gets another end, it is announced again.
     """
@@ -183,7 +186,7 @@ class ApiKeyNotice(models.Model):
 
 
 class ApiKeyNetwork(models.Model):
-    """A network that a key was used from (users/key_networks.py): never a full address."""
+    """A network that a key was used from (users/keys/networks.py): never a full address."""
 
     key = models.ForeignKey("ApiKey", models.CASCADE, related_name="networks")
     network = models.CharField(max_length=50)
@@ -301,7 +304,7 @@ class Invitation(models.Model):
 
 
 class AccountMail(models.Model):
-    """A mail about a login that must be sent (users/account_mails.py). The row is the job.
+    """A mail about a login that must be sent (users/mails/account_mails.py). The row is the job.
 
     It holds no link: the process that sends it makes the link, so that a reader of the table
     cannot use it.
@@ -337,7 +340,10 @@ class AccountMail(models.Model):
 
 
 class DataExport(models.Model):
-    """A user's request for an archive of their data (users/data_export.py). The row is the job."""
+    """A user's request for an archive of their data. The row is the job.
+
+    users/people/data_export.py makes it.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"

@@ -2,7 +2,7 @@
 
 A hash takes 0.3 seconds of a processor, longer when many are made at once, and the database ends
 transactions that idle. So the pages that take a password have it hashed first
-(users/new_passwords.py).
+(users/sign_in/new_passwords.py).
 """
 
 from collections.abc import Iterator

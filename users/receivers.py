@@ -6,8 +6,8 @@ from django.contrib.auth.models import update_last_login
 from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest
 
-from users.login_sessions import record_sign_in
 from users.models import User
+from users.sign_in.login_sessions import record_sign_in
 from users.tenancy import on_behalf_of
 
 

@@ -14,25 +14,25 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from common.audit_trail import changed_by
+from common.db.audit_trail import changed_by
+from common.db.prepared_lookup import PreparedLookup
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
-from common.prepared_lookup import PreparedLookup
-from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
 from common.spellings import stored_address
-from users import key_channels
-from users.api_keys import (
+from common.web.quotas import lock_quota, require_quota, within_a_day
+from users.keys import channels as key_channels
+from users.keys.notices import notify_made
+from users.keys.rules import (
     expiry_of,
     ordered,
     require_may_make_keys,
     require_no_more,
 )
-from users.key_notices import notify_made
-from users.key_setups import with_its_keys
+from users.keys.setups import with_its_keys
 from users.models import ApiKey, User
 from users.privileges import require_above, require_givable, require_superuser, roles_of
-from users.session_factor import require_fresh_factor
+from users.sign_in.session_factor import require_fresh_factor
 from users.signals import rights_changed
 from users.tenancy import for_all_tenants
 

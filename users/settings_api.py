@@ -9,12 +9,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
-from common.api_views import ObjectView
 from common.models import SettingsVersion
 from common.operational import current, store
 from common.operational.reading import dump
 from common.permissions import Right, require
+from common.web.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
+from common.web.api_views import ObjectView
 from users.api import caller
 
 

@@ -3,11 +3,11 @@
 import structlog
 from celery import shared_task
 
-from common.audit_trail_check import checkpoint, verify
-from users.account_mails import send_due
-from users.data_export import build_next
-from users.key_notices import notify_key_ends
-from users.session_store import SessionStore
+from common.db.audit_trail_check import checkpoint, verify
+from users.keys.notices import notify_key_ends
+from users.mails.account_mails import send_due
+from users.people.data_export import build_next
+from users.sign_in.session_store import SessionStore
 from users.trail_alarm import raise_alarm, trail_status
 
 log = structlog.get_logger(__name__)

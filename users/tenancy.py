@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 
-from common.audit_trail import CONTEXT, SET_CONTEXT, context_json
-from common.sql import rows
+from common.db.audit_trail import CONTEXT, SET_CONTEXT, context_json
+from common.db.sql import rows
 
 TENANT, OPERATOR = "fillcast.tenant", "fillcast.operator"
 _SET = (
@@ -40,7 +40,7 @@ class SignedIn(Protocol):
 
     @property
     def is_authenticated(self) -> Literal[True]:
-        """Whether it is somebody."""
+        """Whether the user has signed in."""
 
     @property
     def is_operator(self) -> bool:

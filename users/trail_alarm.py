@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from common.sql import rows
+from common.db.sql import rows
 from events.models import EventKind
 from events.services import emit
 

@@ -16,9 +16,9 @@ from alerts.reading.words import reading_text
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals import services
-from signals.draft import SignalDraft
-from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
 from signals.sequence import lock_alert_order
 
 

@@ -13,10 +13,10 @@ from common.currencies import pip_of_quote
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.units import AssetClass
-from signals.draft import SignalDraft, Target, level_errors
-from signals.errors import InvalidSignalError
+from signals.checks.price_guard import newest_quote
 from signals.models import Direction, Feed
-from signals.price_guard import newest_quote
+from signals.reading.draft import SignalDraft, Target, level_errors
+from signals.reading.errors import InvalidSignalError
 from signals.symbols import asset_class
 
 _PLACE = Decimal("1e-8")

@@ -13,11 +13,11 @@ from alerts.dialects import LevelForm, may_be_distance, needs_quote, require_nea
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from signals.draft import SignalDraft
+from signals.checks.price_guard import newest_quote, prices_of
 from signals.effective_levels import newest_modify, stop_now, targets_now
-from signals.ingest import find_referred
 from signals.models import Action, Feed, OrderType, Signal
-from signals.price_guard import newest_quote, prices_of
+from signals.publishing.ingest import find_referred
+from signals.reading.draft import SignalDraft
 
 
 def require_near_market(feed: Feed, draft: SignalDraft, form: LevelForm) -> None:

@@ -21,15 +21,15 @@ from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from signals import services
-from signals.alert_rules import entry_symbol_error
-from signals.draft import SignalDraft
-from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import InvalidSignalError, field_errors
+from signals.checks.listings import require_listed_pair
+from signals.feeds.alert_rules import entry_symbol_error
 from signals.field_error import FieldError
-from signals.ingest import further_errors, other_feed_error, save_draft
-from signals.listings import require_listed_pair
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, all_open_signals, closed_by_feed, open_signals
+from signals.publishing.ingest import further_errors, other_feed_error, save_draft
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import REPLAY_WINDOW
+from signals.reading.errors import InvalidSignalError, field_errors
 from signals.sequence import lock_alert_order
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants

@@ -12,9 +12,9 @@ from alerts.reading import AlertOrder
 from alerts.reading.strategy_meaning import Change
 from common.errors import ConflictError
 from common.reason_codes import Code
-from signals.draft import SignalDraft
-from signals.draft_ends import REPLAY_WINDOW
 from signals.models import Action, Direction, Feed, ReceivedAlert, Signal
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import REPLAY_WINDOW
 from signals.sequence import record_received
 
 BOTH = "BOTH"

@@ -8,10 +8,10 @@ from alerts.dialects import AlertUpdate
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from signals.draft import SignalDraft
+from signals.checks.price_guard import Reference, newest_quote
 from signals.effective_levels import stop_now, targets_now
 from signals.models import Action, Direction, Feed, OrderType, Signal
-from signals.price_guard import Reference, newest_quote
+from signals.reading.draft import SignalDraft
 
 _STOP_ORDERS = (OrderType.STOP, OrderType.STOP_LIMIT)
 

@@ -24,13 +24,13 @@ from common.clocks import market_at
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals import services
-from signals.alert_rules import entry_symbol_error
-from signals.draft import SignalDraft
-from signals.errors import InvalidSignalError, field_errors
-from signals.ingest import referred_pair, save_draft, with_feed_errors
+from signals.feeds.alert_rules import entry_symbol_error
 from signals.locks import candidates_shared
 from signals.models import Action, Feed, Origin, Signal
 from signals.open_signals import last_is_unended
+from signals.publishing.ingest import referred_pair, save_draft, with_feed_errors
+from signals.reading.draft import SignalDraft
+from signals.reading.errors import InvalidSignalError, field_errors
 from signals.sequence import lock_alert_order
 from signals.symbol_completion import resolve_pair
 from users.tenancy import on_behalf_of

@@ -14,14 +14,14 @@ from alerts.dialects import AlertUpdate, Dialect
 from alerts.models import AlertSource, IncomingAlert
 from alerts.reading import AlertOrder, AlertSignal
 from common.clocks import market_at
+from common.db.sql import rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
-from signals.draft import SignalDraft
-from signals.draft_ends import REPLAY_WINDOW
 from signals.effective_levels import ids_with_levels
 from signals.models import Action, Direction, Feed, OrderType, Signal
 from signals.open_signals import all_open_signals, closed_by_feed, open_signals
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import REPLAY_WINDOW
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants
 

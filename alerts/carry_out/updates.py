@@ -22,9 +22,6 @@ from common.errors import ConflictError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
 from signals import services
-from signals.draft import SignalDraft
-from signals.draft_ends import REPLAY_WINDOW
-from signals.ingest import save_draft
 from signals.models import (
     AT_MARKET_FROM_STOP,
     Action,
@@ -35,6 +32,9 @@ from signals.models import (
     Signal,
 )
 from signals.open_signals import closed_by_feed, open_signals
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import REPLAY_WINDOW
 from signals.sequence import lock_alert_order
 from signals.symbol_completion import Closing, resolve_pair
 from users.tenancy import for_all_tenants

@@ -35,8 +35,8 @@ from common.errors import InvalidInputError
 from common.money import read_decimal
 from common.reason_codes import Code
 from common.units import AssetClass
-from signals.draft import Target
 from signals.models import Action, Direction
+from signals.reading.draft import Target
 from signals.symbols import asset_class, read_symbol
 
 BUY, SELL = Direction.BUY, Direction.SELL

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 from alerts.grammar.reading import Note
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.strict_json import JsonObject
+from signals.reading.strict_json import JsonObject
 
 _FIELD = r"[A-Za-z_][A-Za-z0-9_.]{0,40}=[^\s&=]*"
 _FORM = re.compile(rf"{_FIELD}(?:&{_FIELD})+", re.ASCII)

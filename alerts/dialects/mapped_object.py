@@ -10,7 +10,7 @@ from alerts.grammar.reading import Dialect, Note, Reading, excerpt
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.models import Action
-from signals.strict_json import first_duplicate
+from signals.reading.strict_json import first_duplicate
 
 
 def require_no_duplicate(parsed: Mapping[str, Any]) -> None:

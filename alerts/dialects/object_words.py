@@ -6,7 +6,7 @@ from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
 from common.money import plain
-from signals.strict_json import JsonObject
+from signals.reading.strict_json import JsonObject
 
 _ACTIONS = {
     **dict.fromkeys(("long", "open_long", "openlong", "enterlong", "go_long"), "enter_long"),

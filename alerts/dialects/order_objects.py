@@ -36,9 +36,9 @@ from alerts.grammar.reading import (
 )
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.errors import InvalidSignalError
-from signals.fields import Fields
 from signals.models import Action, Direction
+from signals.reading.errors import InvalidSignalError
+from signals.reading.fields import Fields
 from signals.symbols import read_symbol
 
 _IGNORED = {

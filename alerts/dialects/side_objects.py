@@ -10,7 +10,7 @@ from typing import Any
 
 from alerts.grammar.reading import ambiguous
 from common.errors import InvalidInputError
-from signals.strict_json import JsonObject
+from signals.reading.strict_json import JsonObject
 
 _STOPS, _TARGETS = ("sl", "stop_loss"), ("tp", "take_profit", "targets")
 _PRICES = {"stopLoss": ("stopPrice", "price"), "takeProfit": ("limitPrice", "price")}

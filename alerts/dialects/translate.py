@@ -22,7 +22,7 @@ from alerts.grammar.unknown_words import WRITE, foreign_word
 from alerts.grammar.worded_targets import with_takes
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals import strict_json
+from signals.reading import strict_json
 
 _TIME = re.compile(
     r"\s[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?Z\s*$", re.ASCII

@@ -16,7 +16,7 @@ from common.errors import InvalidInputError
 from common.money import plain
 from common.units import AssetClass
 from signals.common_names import named_pair
-from signals.draft import SignalDraft
+from signals.reading.draft import SignalDraft
 from signals.symbols import asset_class, known_pair
 
 _UNNAMED = (LevelForm.NUMBER, LevelForm.FIELD)

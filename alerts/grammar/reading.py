@@ -10,8 +10,8 @@ from typing import Any
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.draft import Target
 from signals.models import Direction
+from signals.reading.draft import Target
 
 ONE = Decimal(1)
 

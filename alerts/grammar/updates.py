@@ -28,9 +28,9 @@ from alerts.grammar.reading import (
 from alerts.grammar.separators import with_clear_numbers
 from alerts.grammar.shares import read_reduction, read_share
 from alerts.grammar.update_refusals import WRITE, unread_instruction
-from signals.draft import Target
-from signals.fields import read_time
 from signals.models import Direction
+from signals.reading.draft import Target
+from signals.reading.fields import read_time
 
 _CLASSES = {"SMALL": ("ONE", "DIGIT"), "NUMBER": ("ONE", "DIGIT", "PRICE")}
 GRAMMAR = Grammar(rules_of((Path(__file__).parent / "update.grammar").read_text("utf-8")), _CLASSES)

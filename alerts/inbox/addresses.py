@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.db.sql import Params, rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import Params, rows
-from signals.feeds import PREFIX_LENGTH, hash_of
+from signals.feeds.services import PREFIX_LENGTH, hash_of
 from signals.models import Feed
 from users.joins import is_active_user_sql, is_revoked_key_sql
 
@@ -34,7 +34,7 @@ class UnknownAddressError(InvalidInputError):
 
 @dataclass(frozen=True, slots=True)
 class AlertAddress:
-    """An address that works. signing_key: sealed (signals/signing.py); empty: of none."""
+    """An address that works. signing_key: sealed (signals/feeds/signing.py); empty: of none."""
 
     token_id: int
     prefix: str

@@ -9,10 +9,10 @@ from django.db.models import QuerySet
 from alerts.carry_out.orders import main_signal
 from alerts.dialects import without_secrets
 from alerts.models import AlertState, IncomingAlert
+from common.db.sql import Query, rows
 from common.errors import InvalidInputError
-from common.formatting import known_code
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.web.formatting import known_code
 from signals.models import Feed, Signal
 
 SHAPES = {

@@ -29,17 +29,17 @@ from alerts.inbox.storing import (
     receipts_of,
 )
 from alerts.models import IncomingAlert
-from common.database_errors import CommitUnansweredError, is_lost
+from common.db.errors import CommitUnansweredError, is_lost
+from common.db.sql import IdRow, Query, exchange
 from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from common.sql import IdRow, Query, exchange
-from signals.alert_rules import require_source
-from signals.feeds import signature_of
+from signals.feeds.alert_rules import require_source
+from signals.feeds.rate import count_calls, seconds_of
+from signals.feeds.services import signature_of
+from signals.feeds.signing import open_signing_key
 from signals.models import Feed
-from signals.rate import count_calls, seconds_of
-from signals.signing import open_signing_key
-from signals.strict_json import MAX_BYTES
-from users.attempt_limits import network_of
+from signals.reading.strict_json import MAX_BYTES
+from users.sign_in.attempt_limits import network_of
 from users.tenancy import REACH_ALL_TENANTS, act_as, for_all_tenants
 
 # High: TradingView sends the alerts of all its users from a few addresses.

@@ -23,13 +23,13 @@ from alerts.inbox.notices import notify_refused
 from alerts.inbox.storing import refusal_values
 from alerts.models import AlertState, IncomingAlert
 from alerts.reading import read_alert
-from common import tracing
 from common.clocks import machine_time
-from common.database_errors import is_database_trouble, is_transient
+from common.db.errors import is_database_trouble, is_transient
+from common.db.sql import Query, periodic_rows, periodic_run, rows, run
 from common.errors import ConflictError, FillcastError
 from common.failpoints import failpoint
+from common.process import tracing
 from common.reason_codes import Code
-from common.sql import Query, periodic_rows, periodic_run, rows, run
 from signals.sequence import RETENTION_DAYS
 from users.tenancy import on_behalf_of
 

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from alerts.inbox.log import AlertEntry
 from alerts.models import AlertSource, AlertState, Refusal
-from common.api_fields import StrictSerializer
+from common.web.api_fields import StrictSerializer
 
 SHOWN_BYTES = 2_000
 

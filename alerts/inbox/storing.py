@@ -20,13 +20,13 @@ from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from signals.draft import SignalDraft
-from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import InvalidSignalError, field_errors
+from signals.feeds.rate import count_calls, seconds_of
 from signals.field_error import FieldError
-from signals.ingest import referred_pair, with_feed_errors
 from signals.models import Action, Feed, OrderType, Origin
-from signals.rate import count_calls, seconds_of
+from signals.publishing.ingest import referred_pair, with_feed_errors
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import REPLAY_WINDOW
+from signals.reading.errors import InvalidSignalError, field_errors
 from signals.sequence import sequence_symbol
 from users.tenancy import on_behalf_of
 

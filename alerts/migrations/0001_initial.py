@@ -7,7 +7,7 @@ import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from alerts.migrations import _database
 
@@ -37,10 +37,10 @@ class Migration(migrations.Migration):
                 ('body', models.BinaryField()),
                 ('symbol', models.CharField(blank=True, db_default='', default='', help_text='Alerts of one symbol wait for each other. Empty: it waits for all before it.', max_length=20)),
                 ('state', common.fields.ChoiceField(db_default='WAITING', default='WAITING', max_length=9)),
-                ('received_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('received_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('entry_until', models.DateTimeField(help_text='It opens no trade after that. Null: it opens none.', null=True)),
                 ('expires_at', models.DateTimeField(help_text='It waits at most until then.', null=True)),
-                ('due_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('due_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('attempts', models.PositiveSmallIntegerField(db_default=0, default=0)),
                 ('settled_at', models.DateTimeField(null=True)),
                 ('code', models.CharField(blank=True, db_default='', default='', help_text='Why it was refused, or why the last attempt failed.', max_length=64)),
@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
                 ('forward_from', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), blank=True, db_default=[], default=list, help_text='Chats whose forwarded messages count. Empty: forwarded messages are refused.', size=None)),
                 ('forward_from_made_with', models.ForeignKey(blank=True, editable=False, help_text='The API key that set forward_from: those chats count no more once it has ended.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='users.apikey')),
                 ('is_paused', models.BooleanField(db_default=False, default=False)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('checked_at', models.DateTimeField(help_text='When Telegram accepted the token.', null=True)),
                 ('contact_at', models.DateTimeField(help_text='When Telegram answered last.', null=True)),
                 ('update_at', models.DateTimeField(help_text='When its last message arrived.', null=True)),
@@ -78,10 +78,10 @@ class Migration(migrations.Migration):
                 ('error_detail', models.CharField(blank=True, db_default='', default='', max_length=300)),
                 ('error_at', models.DateTimeField(null=True)),
                 ('failures', models.PositiveIntegerField(db_default=0, default=0)),
-                ('due_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('due_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('holder', models.CharField(blank=True, db_default='', default='', max_length=100)),
                 ('fence', models.BigIntegerField(db_default=0, default=0)),
-                ('lease_until', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('lease_until', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'constraints': [models.UniqueConstraint(condition=models.Q(('checked_at__isnull', False)), fields=('bot_id',), name='bot_of_one_feed')],
@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
                 ('sender_ids', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), blank=True, db_default=[], default=list, help_text='Who may send signals here. Empty: only posts of the channel itself.', size=None)),
                 ('found_sender_id', models.BigIntegerField(help_text='Who wrote the message by which it was found.', null=True)),
                 ('found_sender', models.CharField(blank=True, db_default='', default='', max_length=200)),
-                ('found_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('found_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('bot', 'chat_id'), name='one_telegram_chat'), models.CheckConstraint(condition=models.Q(('is_allowed', False), ('kind', 'channel'), models.Q(('sender_ids', []), _negated=True), _connector='OR'), name='telegram_group_has_senders', violation_error_message='In a group only named senders can be allowed.')],

@@ -1,6 +1,6 @@
 """What the models of `alerts` do not say: who reaches which rows (signals/migrations/_database.py)."""
 
-from common.row_security import TENANT, tenant_rows, tenant_set
+from common.db.row_security import TENANT, tenant_rows, tenant_set
 
 OF_MY_FEED = "feed_id IN (SELECT public.fillcast_my_feeds())"
 

@@ -4,9 +4,9 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import ChoiceField
-from users.setter_keys import ended_with
+from users.keys.setters import ended_with
 
 
 class TelegramBot(models.Model):

@@ -7,8 +7,8 @@ from decimal import Decimal
 from alerts.dialects import AlertUpdate, Dialect, Distance, LevelForm, Note
 from alerts.reading.strategy_meaning import Meaning
 from common.errors import InvalidInputError
-from signals.draft import SignalDraft
 from signals.models import Action, Direction
+from signals.reading.draft import SignalDraft
 
 _PLAIN_CLOSE = SignalDraft(action=Action.CLOSE)
 

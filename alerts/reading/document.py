@@ -19,10 +19,10 @@ from alerts.reading.strategy_order import is_strategy_order, read_strategy_order
 from alerts.reading.symbol_close import read_close
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.draft import SignalDraft
-from signals.errors import InvalidSignalError, field_errors
-from signals.intake import read_signal
 from signals.models import Action, Direction, OrderType
+from signals.reading.draft import SignalDraft
+from signals.reading.errors import InvalidSignalError, field_errors
+from signals.reading.intake import read_signal
 
 _WRITE = {
     Dialect.TEXT: "Write “{OPENS} …” for the one, “close …” for the other.",

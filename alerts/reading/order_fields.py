@@ -12,9 +12,9 @@ from alerts.reading.strategy_meaning import StrategyOrder
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from signals.errors import InvalidSignalError
-from signals.fields import Fields
 from signals.models import Direction
+from signals.reading.errors import InvalidSignalError
+from signals.reading.fields import Fields
 from signals.symbols import read_symbol
 
 SYMBOL = ("ticker", "symbol", "currency_pair", "pair")

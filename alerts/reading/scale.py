@@ -4,8 +4,8 @@ Senders who paste a message from another service leave its pips in the fields of
 """
 
 from alerts.dialects import LevelForm, require_magnitude, require_supported
-from signals.draft import SignalDraft
 from signals.models import Action
+from signals.reading.draft import SignalDraft
 
 
 def require_prices(draft: SignalDraft, form: LevelForm) -> SignalDraft:

@@ -27,11 +27,11 @@ from alerts.reading.strategy_meaning import MarketPosition, Meaning, StrategyOrd
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
-from signals.draft import SignalDraft
-from signals.field_table import ENTRY_FIELDS, LEFT_OUT, EntryPoint
-from signals.fields import Fields
-from signals.intake import read_fields
 from signals.models import Action, Direction
+from signals.reading.draft import SignalDraft
+from signals.reading.field_table import ENTRY_FIELDS, LEFT_OUT, EntryPoint
+from signals.reading.fields import Fields
+from signals.reading.intake import read_fields
 
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
 # A floating-point number as JavaScript, Python and Java write it, within the range of a size.

@@ -15,11 +15,11 @@ from alerts.reading.order_fields import (
     symbol_field_of,
 )
 from common.reason_codes import Code
-from signals.draft import SignalDraft
-from signals.fields import Fields
-from signals.intake import MAX_VALIDITY_SECONDS, read_close_fraction
 from signals.models import Action
-from signals.validation import refuse_for_action
+from signals.reading.draft import SignalDraft
+from signals.reading.fields import Fields
+from signals.reading.intake import MAX_VALIDITY_SECONDS, read_close_fraction
+from signals.reading.validation import refuse_for_action
 
 
 def read_close(parsed: Mapping[str, Any]) -> AlertOrder:

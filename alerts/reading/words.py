@@ -9,8 +9,8 @@ from alerts.dialects import AlertUpdate
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal
 from common.money import plain
 from common.stop_rules import RULE_DISTANCES
-from signals.draft import SignalDraft
 from signals.models import Action, Direction
+from signals.reading.draft import SignalDraft
 from signals.symbols import rule_unit_word, slippage_unit
 
 # Those that a preview shows in its own way, and units, which stand beside their numbers.

@@ -18,11 +18,11 @@ from alerts.telegram.serializers import (
     TelegramChatSerializer,
 )
 from alerts.telegram.services import change_bot, remove_bot, set_bot, set_chat
-from common.api_fields import validated_body
 from common.permissions import Right
+from common.web.api_fields import validated_body
 from signals.models import Feed
 from users.api import caller
-from users.setter_keys import read_keys
+from users.keys.setters import read_keys
 
 if TYPE_CHECKING:
     from rest_framework.viewsets import GenericViewSet

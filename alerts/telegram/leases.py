@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from alerts.models import TelegramBot
-from common.db_functions import ClockTimestamp
-from common.sql import array, run
+from common.db.functions import ClockTimestamp
+from common.db.sql import array, run
 from users.joins import of_open_key
 
 # Checked again on the locked row: another process may have taken it meanwhile.

@@ -4,9 +4,9 @@ from rest_framework import serializers
 
 from alerts.models import TelegramBot, TelegramChat
 from alerts.telegram.services import MOST_IDS
-from common.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
-from common.formatting import known_code
 from common.reason_codes import Code
+from common.web.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
+from common.web.formatting import known_code
 from users.api_fields import FreshFactorMixin
 
 _SMALLEST, _LARGEST = -(2**53), 2**53

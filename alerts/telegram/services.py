@@ -7,7 +7,7 @@ from django.db.models import F
 
 from alerts.models import TelegramBot, TelegramChat
 from alerts.telegram.tokens import bot_id_of, seal_token
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code

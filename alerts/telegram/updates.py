@@ -35,7 +35,7 @@ from alerts.models import (
 )
 from alerts.tasks import notify_worker_on_commit
 from alerts.telegram.messages import ChatMessage, message_of, sender_error
-from common.database_errors import is_database_trouble, is_transient
+from common.db.errors import is_database_trouble, is_transient
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.failpoints import failpoint
 from common.reason_codes import Code

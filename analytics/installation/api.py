@@ -14,10 +14,10 @@ from rest_framework.response import Response
 
 from analytics.installation.figures import Figures, Scope, installation_report
 from analytics.models import ExecutionDay
-from common.api_fields import Amount, StrictSerializer, invalid
-from common.api_views import ApiView
 from common.permissions import Right, require
 from common.reason_codes import Code
+from common.web.api_fields import Amount, StrictSerializer, invalid
+from common.web.api_views import ApiView
 from users.api import caller
 
 MOST = timedelta(days=366)

@@ -19,7 +19,7 @@ from analytics.installation.sketch import (
 )
 from analytics.models import ExecutionDay
 from analytics.replica import JOB_SECONDS, replica_rows
-from common.sql import Query, database_now, rows, run
+from common.db.sql import Query, database_now, rows, run
 from connections.selectors import account_join_sql, connection_join_sql, not_twin_sql
 from execution.entry_quality import NEWEST_LINE_SQL, ORDER_DAYS, all_orders_sql
 from positions.joins import median_move_sql

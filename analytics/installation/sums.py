@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from analytics.installation.compute import MARKS_SQL, OUTCOMES
 from analytics.replica import replica_rows
-from common.sql import Query
+from common.db.sql import Query
 
 
 @dataclass(frozen=True, slots=True)

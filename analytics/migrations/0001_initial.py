@@ -9,7 +9,7 @@ import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from analytics.migrations import _database
 
@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ('lowest_prefix', common.fields.AmountField(default=Decimal('0'))),
                 ('max_drawdown', common.fields.AmountField(default=Decimal('0'), help_text='A positive number.')),
                 ('duration_seconds', common.fields.AmountField(default=Decimal('0'), help_text='Of all trades together.')),
-                ('computed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('computed_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'verbose_name_plural': 'analytics (daily)',
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ('entry_spread', common.fields.AmountField(help_text="Half of the minute's mean spread at entry.", null=True)),
                 ('exit_spread', common.fields.AmountField(help_text="Half of the minute's mean spread at exit.", null=True)),
                 ('slippage', common.fields.AmountField(help_text='Of its orders whose slippage is known.', null=True)),
-                ('computed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('computed_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
         ),
         migrations.CreateModel(
@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 ('bps', common.fields.AmountField(null=True)),
                 ('to_wire_ms', common.fields.AmountField(null=True)),
                 ('to_fill_ms', common.fields.AmountField(null=True)),
-                ('computed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('computed_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'verbose_name_plural': 'signal quality',
@@ -124,7 +124,7 @@ class Migration(migrations.Migration):
                 ('sketch_counts', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, size=None)),
                 ('newest_line', models.BigIntegerField(help_text='Of the execution log, when computed.', null=True)),
                 ('seconds', models.FloatField(default=0, help_text='That the computation took.')),
-                ('computed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('computed_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'default_permissions': (),
@@ -185,7 +185,7 @@ class Migration(migrations.Migration):
                 ('directions', models.CharField(max_length=4)),
                 ('symbol_map', models.JSONField(blank=True, default=dict)),
                 ('state', common.fields.ChoiceField(default='waiting', max_length=7)),
-                ('requested_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('requested_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('claimed_until', models.DateTimeField(help_text='Then another worker may take it.', null=True)),
                 ('tries', models.SmallIntegerField(default=0, help_text='Also fences a worker that was too slow.')),
                 ('signals_done', models.IntegerField(default=0)),

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from common.row_security import MY_CONNECTION, SIGNED_IN, operator_rows, tenant_rows
+from common.db.row_security import MY_CONNECTION, SIGNED_IN, operator_rows, tenant_rows
 
 OPERATIONS = [
     tenant_rows("analytics_analyticsdaily", MY_CONNECTION, write="false"),

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from common.formatting import quantity
+from common.web.formatting import quantity
 from execution.models import Order
 
 ZERO = Decimal(0)

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from common.errors import FillcastError
-from common.formatting import STATES, sentence
 from common.reason_codes import Code
+from common.web.formatting import STATES, sentence
 from execution.models import ArchivedOrder, Order
 from execution.models.archived import COMMAND
 from signals.models import Signal

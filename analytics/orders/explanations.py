@@ -14,11 +14,11 @@ from analytics.orders.reasons import OrderReason, reason_of
 from common.clocks import market_at
 from common.currencies import money_places
 from common.ended_orders import is_ended_wait
-from common.formatting import CANCELLING, STATES, StateLabel, amount, clock, number
-from common.formatting import quantity as with_unit
 from common.money import plain
 from common.reason_codes import Code
 from common.units import unit_label
+from common.web.formatting import CANCELLING, STATES, StateLabel, amount, clock, number
+from common.web.formatting import quantity as with_unit
 from execution.models import AT_BROKER, Order, Status
 from signals.models import OrderType
 

@@ -17,10 +17,10 @@ from django.db.models import Count, Q, QuerySet
 from analytics.orders.archived import archived_of
 from analytics.orders.deciding_exits import deciding
 from analytics.orders.reasons import stated_reason
-from common.formatting import SHARES, STATES, known_code, number
+from common.web.formatting import SHARES, STATES, known_code, number
 from execution.models import Order
 from signals.models import Action, Signal
-from signals.preview import is_public_reason
+from signals.publishing.preview import is_public_reason
 from users.tenancy import for_all_tenants
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from common.confirmation import Consequence
-from common.formatting import amount
+from common.web.confirmation import Consequence
+from common.web.formatting import amount
 from connections.models import HaltMode
 from execution.monitoring.halt_actions import HaltImpact
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from connections.selectors import ACCOUNTS_OF_USER_SQL
 from signals.joins import signal_join_sql
 

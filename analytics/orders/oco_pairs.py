@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Max, Q
 
-from common.formatting import join_first, number
+from common.web.formatting import join_first, number
 from execution.models import Order, Status
 from signals.models import Signal
 from users.models import User

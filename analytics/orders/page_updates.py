@@ -6,8 +6,8 @@ from django.db.models.functions import Now
 
 from brokers.registry import capabilities_if_usable, capabilities_of
 from brokers.types import ConnectionSpec
-from common.formatting import hint, sentence
 from common.reason_codes import Code
+from common.web.formatting import hint, sentence
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, WorkerLease
 from execution.recovery.order_polling import interval_of

@@ -11,8 +11,8 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from common import formatting
 from common.reason_codes import Code
+from common.web import formatting
 from execution.models import Order, Status
 
 WORKER_SECONDS = 5  # a worker polls for due orders within two

@@ -7,7 +7,7 @@ from django import forms
 
 from analytics.orders.halt_texts import unsent_kinds, worth_text
 from analytics.orders.scoped_results import positions_of_exits
-from common.confirmation import Consequence
+from common.web.confirmation import Consequence
 from execution.models import ScopedAction
 from execution.monitoring.halt_actions import HaltImpact
 from execution.scoped.actions import (

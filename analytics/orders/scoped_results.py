@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from analytics.orders.archived import count_archived
 from analytics.orders.explanations import Explanation, explain
 from analytics.orders.figures import with_figures
-from common.badges import state_badge
+from common.web.badges import state_badge
 from execution.models import Order, PendingAction, ScopedAction, Status
 
 MAX_LINES = 200

@@ -3,7 +3,7 @@
 from django.db.models import Q
 
 from analytics.orders.halt_texts import unsent_kinds, worth_text
-from common.confirmation import Consequence
+from common.web.confirmation import Consequence
 from connections.models import KillSwitch, LossLimit, Subscription
 from connections.services import HaltTarget
 from execution.monitoring.halt_actions import HaltImpact, halt_impact

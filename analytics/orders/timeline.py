@@ -7,8 +7,8 @@ from datetime import datetime
 from analytics.orders.aggregates import sent_with_text
 from analytics.orders.explanations import explain, format_price
 from analytics.orders.money import currency_of
-from common.formatting import STATES, amount, gain_amount, milliseconds, number, quantity
 from common.money import plain
+from common.web.formatting import STATES, amount, gain_amount, milliseconds, number, quantity
 from execution.models import Fill, Order, trigger_of
 
 END_CSS = {"FILLED": "is-good", "REJECTED": "is-hot", "FAILED": "is-hot"}

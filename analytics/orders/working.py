@@ -14,11 +14,11 @@ from analytics.orders.explanations import Explanation, explain
 from analytics.orders.money import with_currency
 from common.clocks import market_now
 from common.fields import AmountField
-from common.list_filters import by_account_and_pair
 from common.money import divide
 from common.operational.current import settings_now
 from common.reason_codes import Code
 from common.units import Unit, size_of
+from common.web.list_filters import by_account_and_pair
 from connections.models import Instrument
 from execution.changes.changeable_orders import CHANGEABLE, may_be_cancelled, may_be_changed
 from execution.models import HELD, LIVE, NOT_ENDED, Order, Status

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from analytics import feed_records
 from analytics.models import FeedTrade
 from analytics.preflight.prices import Basis, Market, PriceHistory
-from analytics.signal_result import Exit, TradeState, begin, follow, from_json
+from analytics.records import computation as feed_records
+from analytics.records.signal_result import Exit, TradeState, begin, follow, from_json
 from prices.selectors import minute_of
 from signals.models import Action, Signal
 

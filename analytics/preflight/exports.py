@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from analytics.exports import Row
+from analytics.results.exports import Row
 
 COLUMNS = (
     "signal", "published_at", "pair", "side", "order_type", "stop_distance", "stop_unit", "wanted",

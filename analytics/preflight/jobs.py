@@ -19,7 +19,7 @@ from analytics.preflight.replay import Replay
 from analytics.preflight.replay_rows import Terms
 from analytics.preflight.summary import summary_of
 from analytics.preflight.waiting import ANY_TO_DO, KEPT
-from common.sql import periodic_rows
+from common.db.sql import periodic_rows
 from connections.models import ExecutionConnection
 from users.services import record_preflight
 

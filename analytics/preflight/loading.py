@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from django.db.models import QuerySet
 
-from analytics.delayed_record import as_it_was
 from analytics.models import FeedTrade
 from analytics.preflight.courses import course_of
 from analytics.preflight.outcome import Case
 from analytics.preflight.prices import Basis, Market, PriceHistory
 from analytics.preflight.replay import Setting
 from analytics.preflight.replay_rows import Terms, replay_rows
+from analytics.records.delayed import as_it_was
 from brokers.registry import capabilities_of
 from brokers.types import ConnectionSpec
 from common.clocks import market_now
@@ -27,7 +27,7 @@ from execution.submission.rows import OrderRow, SignalRow
 from prices.bars import KEPT
 from prices.selectors import latest, minute_bars
 from signals.models import Action, Feed, Signal
-from signals.record_selectors import WITHHELD, sees_new
+from signals.records.selectors import WITHHELD, sees_new
 
 _EARLIER = timedelta(minutes=10)  # for the last price before a signal
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from analytics.signal_result import MinutePrices
+from analytics.records.signal_result import MinutePrices
 from prices.selectors import MinuteRow
 
 MINUTE = timedelta(minutes=1)

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from common.db.sql import Query, rows
 from common.reason_codes import Code
-from common.sql import Query, rows
 from connections.models import Directions, Instrument
 from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
 from execution.submission.order_loading import with_terms

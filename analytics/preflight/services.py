@@ -11,8 +11,8 @@ from django.utils import timezone
 from analytics.models import Preflight
 from common.errors import ConflictError, InvalidInputError, NotAllowedError, raise_all
 from common.permissions import Right, require
-from common.quotas import lock_quota
 from common.reason_codes import Code
+from common.web.quotas import lock_quota
 from connections.models import Directions, ExecutionConnection
 from connections.services import read_symbol_map
 from signals.models import Feed

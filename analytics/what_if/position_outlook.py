@@ -1,7 +1,7 @@
 """What will be sent for a position, to whom, and what stands in its way now: sentences for people.
 
 An obstacle does not refuse an action: it is stored and waits, and its owner knows before for how
-long. What would be refused is found by a trial of the service itself (`common/trials.py`).
+long. What would be refused is found by a trial of the service itself (`common/db/trials.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from typing import Any
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from common.clocks import market_at, market_now
-from common.confirmation import Consequence
-from common.formatting import age, clock, gain_amount, number, quantity, signed
 from common.money import plain
+from common.web.confirmation import Consequence
+from common.web.formatting import age, clock, gain_amount, number, quantity, signed
 from connections.forms import broker_type_label
 from connections.models import HaltMode, Instrument
 from connections.selectors import health_badge, missing_worker_message

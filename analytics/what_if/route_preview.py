@@ -6,10 +6,10 @@ from decimal import Decimal
 from uuid import UUID
 
 from brokers.types import Side
-from common import formatting
+from common.db.sql import Query, rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import Query, rows
+from common.web import formatting
 from connections import eligibility
 from connections.models import ExecutionConnection, RoutePolicy, Subscription
 from execution.submission.route_choices import candidates_sql

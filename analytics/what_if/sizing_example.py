@@ -14,11 +14,11 @@ from uuid import UUID
 
 from brokers.registry import capabilities_of
 from common.clocks import market_now
+from common.db.sql import rows
 from common.errors import InvalidInputError
 from common.limit_figures import Figures
 from common.money import to_stored
 from common.reason_codes import Code
-from common.sql import rows
 from common.units import Unit, size_of
 from connections.models import Instrument, TradingPreset
 from connections.selectors import (

@@ -8,7 +8,10 @@ from rest_framework import serializers
 
 from api.trading.order_changes import LEVELS, TERMS, apply_change
 from api.trading.scopes import scope_errors
-from common.api_fields import (
+from common.db.trials import trial_errors
+from common.reason_codes import Code
+from common.stop_rules import OFFSET_UNITS, UNIT_CHOICES
+from common.web.api_fields import (
     Amount,
     StrictSerializer,
     UtcDateTime,
@@ -16,9 +19,6 @@ from common.api_fields import (
     error_details,
     invalid,
 )
-from common.reason_codes import Code
-from common.stop_rules import OFFSET_UNITS, UNIT_CHOICES
-from common.trials import trial_errors
 from execution.changes.position_levels import level_errors
 from execution.changes.position_trailing import trailing_errors
 from execution.models import Status

@@ -19,9 +19,9 @@ from api.trading.drift_serializers import (
     IgnoreSerializer,
     RelinkSerializer,
 )
-from common.api_fields import validated_body
-from common.api_views import ObjectView
 from common.permissions import Right
+from common.web.api_fields import validated_body
+from common.web.api_views import ObjectView
 from connections.api.connections import own_connections
 from execution import tasks
 from execution.base import reconciliation_requests

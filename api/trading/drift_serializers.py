@@ -3,7 +3,7 @@
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.api_fields import (
+from common.web.api_fields import (
     Amount,
     Reason,
     StrictModelSerializer,

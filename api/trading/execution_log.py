@@ -8,10 +8,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers, viewsets
 
 from api.trading.refusals import RefusalReason, refusal
-from common.api_fields import StrictModelSerializer
-from common.api_views import ObjectView
-from common.filters import MomentFilter
 from common.limit_figures import read_figures
+from common.web.api_fields import StrictModelSerializer
+from common.web.api_views import ObjectView
+from common.web.filters import MomentFilter
 from connections.api.connections import own_connections
 from execution.models import ExecutionLog
 from users.api import caller

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.trading.action_serializers import HaltImpactSerializer
-from common.api_fields import StrictModelSerializer, error_details
 from common.permissions import Right
+from common.web.api_fields import StrictModelSerializer, error_details
 from connections import services
 from connections.api.connections import RelatedRowsMixin, own_connections
 from connections.api.serializers import FeedBySlug, OwnRowField

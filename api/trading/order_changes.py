@@ -5,9 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
+from common.db.trials import trial_errors
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.reason_codes import Code
-from common.trials import trial_errors
 from execution import services
 from execution.changes.changeable_orders import may_be_changed, obstacle
 from execution.changes.order_changes import change_order

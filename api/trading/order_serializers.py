@@ -11,7 +11,8 @@ from analytics.orders.figures import figures_of
 from analytics.orders.reasons import reason_of
 from analytics.orders.slices import slice_result
 from api.trading.refusals import RefusalReason, refusal
-from common.api_fields import (
+from common.money import plain
+from common.web.api_fields import (
     Amount,
     Reason,
     StrictModelSerializer,
@@ -19,7 +20,6 @@ from common.api_fields import (
     UtcDateTime,
     reason,
 )
-from common.money import plain
 from execution.models import (
     EntryChange,
     EntryDecision,

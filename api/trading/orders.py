@@ -31,14 +31,14 @@ from api.trading.action_serializers import (
 from api.trading.order_changes import apply_change, change_levels
 from api.trading.order_serializers import OneOrderSerializer, OrderSerializer
 from api.trading.scopes import read_scope
-from common.api_fields import validated_body
-from common.api_views import ObjectView
+from common.db.newest_rows import NewestRows, Row
 from common.errors import ConflictError
-from common.filters import MomentFilter
-from common.idempotency import REPEATABLE, idempotency_key
-from common.newest_rows import NewestRows, Row
 from common.permissions import Right
 from common.reason_codes import Code
+from common.web.api_fields import validated_body
+from common.web.api_views import ObjectView
+from common.web.filters import MomentFilter
+from common.web.idempotency import REPEATABLE, idempotency_key
 from connections.api.connections import own_connections, visible_connections
 from execution import services, tasks
 from execution.models import NOT_ENDED, Order, Status

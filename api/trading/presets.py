@@ -14,11 +14,11 @@ from rest_framework.response import Response
 from analytics.what_if.preset_use import uses_of_accounts
 from analytics.what_if.sizing_example import Asked, Example, sizing_example
 from api.trading.refusals import RefusalReason, refusal
-from common.api_fields import Amount, StrictSerializer, invalid
-from common.api_views import ApiView
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
 from common.units import Unit
+from common.web.api_fields import Amount, StrictSerializer, invalid
+from common.web.api_views import ApiView
 from connections.api.connections import own_connections, usable_rows
 from connections.api.serializers import PresetSerializer
 from connections.models import TradingPreset

@@ -8,8 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.orders.followers import results_of
-from common.api_fields import StrictSerializer, UtcDateTime
-from common.api_views import ApiView
+from common.web.api_fields import StrictSerializer, UtcDateTime
+from common.web.api_views import ApiView
 from connections.selectors import followers_of
 from signals.models import Feed, Signal
 from signals.selectors import managed_signals, owned_feeds

@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from common.api_fields import Reason, StrictSerializer, reason
 from common.figure_names import Bound
 from common.limit_figures import Figures
+from common.web.api_fields import Reason, StrictSerializer, reason
 
 
 class FiguresSerializer(StrictSerializer):

@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.orders.rounding_debt import rounding_debts
-from common.api_fields import Amount, StrictSerializer
-from common.api_views import ApiView
+from common.web.api_fields import Amount, StrictSerializer
+from common.web.api_views import ApiView
 from connections.api.connections import own_connections
 from connections.models import Subscription
 from users.api import caller

@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.what_if.route_preview import RouteLine, preview_route
-from common.api_fields import Amount, Reason, StrictSerializer, invalid, reason
-from common.api_views import ApiView
 from common.errors import ConflictError
 from common.reason_codes import Code
+from common.web.api_fields import Amount, Reason, StrictSerializer, invalid, reason
+from common.web.api_views import ApiView
 from connections.api.connections import own_connections
 from connections.models import Subscription
 from users.api import caller

@@ -11,9 +11,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import Amount, StrictSerializer, UtcDateTime, WholeNumber, validated_body
-from common.api_views import ApiView
 from common.permissions import Right
+from common.web.api_fields import Amount, StrictSerializer, UtcDateTime, WholeNumber, validated_body
+from common.web.api_views import ApiView
 from connections.api.connections import own_connections
 from connections.models import ExecutionConnection
 from execution.sample_orders import CLOSE_AFTER_SECONDS, close_sample, newest_sample, place_sample

@@ -14,9 +14,9 @@ from brokers.paper.models import (
     PaperPosition,
     PaperQuote,
 )
-from common.admin import BigTableAdmin, ConsoleAdmin, ReadOnlyAdmin
-from common.badges import badge
 from common.permissions import Right
+from common.web.admin import BigTableAdmin, ConsoleAdmin, ReadOnlyAdmin
+from common.web.badges import badge
 
 FAULTS = (
     "reject_code",

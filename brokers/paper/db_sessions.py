@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from common.direct_sessions import is_pooled
-from common.idle_sessions import IdleSessions
+from common.db.direct_sessions import is_pooled
+from common.db.idle_sessions import IdleSessions
 
 LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
 PARAMETERS = {

@@ -11,7 +11,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 
 ZERO = Decimal(0)

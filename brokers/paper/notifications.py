@@ -11,7 +11,7 @@ import psycopg
 
 from brokers.base import ReadFailed
 from brokers.paper.db_sessions import Session, connection_arguments
-from common.direct_sessions import direct_alias
+from common.db.direct_sessions import direct_alias
 from common.reason_codes import Code
 
 CHANNEL = "paper_event"

@@ -17,8 +17,8 @@ from weakref import WeakValueDictionary
 from brokers.base import NotSent
 from brokers.rate_limits.scheduler import BucketState, RateLimitScheduler
 from brokers.rate_limits.token_bucket import Priority, Rate
-from common.call_figures import FIGURES, OK, Kind
 from common.clocks import machine_time
+from common.process.call_figures import FIGURES, OK, Kind
 
 __all__ = ["Priority", "Rate", "RateLimiter", "configure", "kind_of", "rate_limiter_for"]
 

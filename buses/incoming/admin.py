@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString
 from buses.incoming import intake
 from buses.incoming.models import BusMessage, BusRoute, MessageState
 from buses.incoming.routes import add_route, end_route
-from common.admin import ConsoleAdmin, link, time_column
-from common.badges import badge
-from common.formatting import known_code
 from common.permissions import Right
+from common.web.admin import ConsoleAdmin, link, time_column
+from common.web.badges import badge
+from common.web.formatting import known_code
 
 BADGES = {
     MessageState.DONE: badge("ok", "Carried out"),

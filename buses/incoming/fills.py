@@ -15,9 +15,9 @@ from connections.models import ExecutionConnection
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.ids import all_attempts
 from execution.models import Order
-from signals.errors import InvalidSignalError
-from signals.fields import Fields
-from signals.intake import parsed_object
+from signals.reading.errors import InvalidSignalError
+from signals.reading.fields import Fields
+from signals.reading.intake import parsed_object
 
 KINDS = ("ACCEPTED", "FILLED", "REJECTED", "CANCELLED", "EXPIRED")
 MAX_FILLS = 100

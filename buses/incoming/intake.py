@@ -29,13 +29,13 @@ from buses.incoming.models import (
     MessageState,
 )
 from buses.incoming.signals import publish_from_bus
-from common.database_errors import is_database_trouble, is_lost, is_transient
+from common.db.errors import is_database_trouble, is_lost, is_transient
+from common.db.sql import database_now
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.failpoints import failpoint
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import database_now
-from signals.errors import field_errors
+from signals.reading.errors import field_errors
 from users.models import User
 
 log = structlog.get_logger(__name__)

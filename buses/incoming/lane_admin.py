@@ -14,11 +14,11 @@ from django.utils.safestring import SafeString
 from buses.incoming import lanes
 from buses.incoming.lanes import LaneState, newest_letters, state_of, with_letters
 from buses.incoming.models import BusLane
-from common.admin import ConsoleAdmin, time_column
-from common.badges import amount, badge
-from common.formatting import known_code
+from common.db.sql import database_now
 from common.permissions import Right
-from common.sql import database_now
+from common.web.admin import ConsoleAdmin, time_column
+from common.web.badges import amount, badge
+from common.web.formatting import known_code
 
 BADGES = {
     LaneState.ENDED: "paused",

@@ -25,8 +25,8 @@ from django.db.models.functions import Coalesce, Greatest
 
 from buses.incoming.models import FILLS, SIGNALS, BusLane, BusMessage
 from buses.sinks import name_of
-from common.db_functions import ClockTimestamp
-from common.sql import database_now
+from common.db.functions import ClockTimestamp
+from common.db.sql import database_now
 
 LANES_OF = {"nats": ("signals", "fills"), "clickhouse": ("signals",)}
 """By the scheme of a URL: the lanes of a bus."""

@@ -17,7 +17,7 @@ from buses.foreign import error_of
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.lanes import Progress, is_paused, note_error, note_success
 from buses.sinks import SinkMisconfigured, SinkUnavailable
-from common import shared_sessions
+from common.db import shared_sessions
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0

@@ -8,10 +8,10 @@ from django.db import IntegrityError, transaction
 
 from buses.incoming.intake import right_for
 from buses.incoming.models import FILLS, SIGNALS, BusRoute
+from common.db.sql import database_now
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import require
 from common.reason_codes import Code
-from common.sql import database_now
 from connections.models import ExecutionConnection
 from signals.models import Feed
 from users.models import User

@@ -12,16 +12,16 @@ from common.clocks import market_at, market_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
 from signals import services
-from signals.draft import SignalDraft
-from signals.draft_ends import end_errors
-from signals.errors import InvalidSignalError
 from signals.field_error import FieldError
-from signals.ingest import save_draft, with_feed_errors
-from signals.intake import parsed_object, read_signal
 from signals.locks import candidates_shared
 from signals.models import Feed, Origin, Signal
-from signals.preview import require_possible
-from signals.strict_json import JsonObject, NumberText
+from signals.publishing.ingest import save_draft, with_feed_errors
+from signals.publishing.preview import require_possible
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import end_errors
+from signals.reading.errors import InvalidSignalError
+from signals.reading.intake import parsed_object, read_signal
+from signals.reading.strict_json import JsonObject, NumberText
 from users.tenancy import on_behalf_of
 
 SCHEMA_VERSION = 1

@@ -7,7 +7,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from buses.migrations import _database
 
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(max_length=200)),
                 ('feed', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, to='signals.feed')),
                 ('connection', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, to='connections.executionconnection')),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
             ],
@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=250, unique=True)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('paused_at', models.DateTimeField(blank=True, null=True)),
                 ('paused_by', models.CharField(blank=True, db_default='', default='', max_length=150)),
@@ -78,8 +78,8 @@ class Migration(migrations.Migration):
                 ('is_repeat', models.BooleanField(db_default=False, default=False)),
                 ('is_close', models.BooleanField(db_default=False, default=False)),
                 ('stored_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
-                ('settled_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('received_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
+                ('settled_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('state', common.fields.ChoiceField(max_length=9)),
                 ('code', models.CharField(blank=True, db_default='', default='', max_length=64)),
                 ('detail', models.CharField(blank=True, db_default='', default='', max_length=2000)),
@@ -107,7 +107,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(null=True)),
                 ('fence', models.BigIntegerField(db_default=0, default=0)),
                 ('delivered', models.BigIntegerField(db_default=0, default=0, help_text='Events that the bus has confirmed.')),
-                ('read_to', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Everything up to then was delivered, but for what was not committed yet.')),
+                ('read_to', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text='Everything up to then was delivered, but for what was not committed yet.')),
                 ('is_behind', models.BooleanField(db_default=False, default=False, help_text='There was more to read at the last read.')),
                 ('last_success_at', models.DateTimeField(null=True)),
                 ('failures', models.IntegerField(db_default=0, default=0, help_text='Failures since the last success.')),
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                 ('type', models.CharField(max_length=60)),
                 ('reason', models.CharField(max_length=500)),
                 ('envelope', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('replay_requested_at', models.DateTimeField(blank=True, null=True)),
                 ('replayed_at', models.DateTimeField(blank=True, null=True)),
             ],
@@ -160,7 +160,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', common.fields.ChoiceField(max_length=30)),
                 ('data', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'ordering': ('-id',),

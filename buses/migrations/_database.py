@@ -1,6 +1,6 @@
 """What the models of `buses` do not say: who reaches which rows."""
 
-from common.row_security import operator_rows
+from common.db.row_security import operator_rows
 
 OPERATIONS = [
     operator_rows("buses_announcement", add=True),

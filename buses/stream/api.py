@@ -22,11 +22,11 @@ from buses.stream.access import Access, access_of
 from buses.stream.hub import Item, Subscription, hub
 from buses.stream.past import TooOldError, missed, require_recent
 from buses.stream.place import Place
-from common.api_parameters import check_parameters
-from common.api_views import ApiView
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.streaming import EventStream
+from common.web.api_parameters import check_parameters
+from common.web.api_views import ApiView
+from common.web.streaming import EventStream
 from users.api import caller
 from users.models import User
 

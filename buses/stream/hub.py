@@ -17,7 +17,7 @@ from buses.gaps import Gaps
 from buses.reading import newest_id, read_ids
 from buses.sources import SOURCES, Source, read
 from buses.stream.place import Place
-from common import shared_sessions
+from common.db import shared_sessions
 from connections.models import Epoch
 from users.tenancy import for_all_tenants
 

@@ -25,9 +25,9 @@ from common.archive.column_types import Column, columns_of
 from common.archive.kinds import ArchiveKind
 from common.archive.parquet_files import WrittenFile
 from common.clocks import machine_time
+from common.db.sql import Query, array, database_now, rows
 from common.failpoints import failpoint
 from common.models import ArchiveFile
-from common.sql import Query, array, database_now, rows
 
 log = structlog.get_logger(__name__)
 ROWS_AT_ONCE = 5_000

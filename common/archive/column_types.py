@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 AS_TEXT: dict[str, tuple[str, Callable[[str], Any]]] = {

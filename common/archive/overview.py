@@ -12,8 +12,8 @@ from common.archive import parquet_files
 from common.archive.batches import WINDOW, WindowRow
 from common.archive.kinds import ArchiveKind
 from common.archive.parquet_files import ArchiveDamagedError
+from common.db.sql import Query, database_now, rows
 from common.models import ArchiveFile
-from common.sql import Query, database_now, rows
 
 COUNTED_AT_ONCE = 50_000
 

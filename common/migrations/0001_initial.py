@@ -8,7 +8,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from common.migrations import _database
 
@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
                 ('last_id', models.BigIntegerField()),
                 ('first_at', models.DateTimeField()),
                 ('last_at', models.DateTimeField()),
-                ('written_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('written_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'verbose_name': 'archived file',
@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.PositiveIntegerField(primary_key=True, serialize=False)),
                 ('document', models.JSONField()),
-                ('made_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('made_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('user_id', models.BigIntegerField(null=True)),
                 ('username', models.CharField(blank=True, max_length=150)),
                 ('origin', common.fields.ChoiceField(max_length=8)),

@@ -2,10 +2,10 @@
 
 from django.db import migrations
 
-from common.audit_trail_sql import install
-from common.migration_sql import run_file
-from common.row_security import MINE, TRADE, append_only, operator_rows, shared_rows, tenant_rows
-from common.table_statistics import CREATE_ANALYZE, FUNCTION
+from common.db.audit_trail_sql import install
+from common.db.migration_sql import run_file
+from common.db.row_security import MINE, TRADE, append_only, operator_rows, shared_rows, tenant_rows
+from common.db.table_statistics import CREATE_ANALYZE, FUNCTION
 
 OPERATIONS = [
     # Only triggers write lines of the trail; config/migrations has the triggers on tables.

@@ -18,11 +18,11 @@ from django.db import DatabaseError, OperationalError, connection
 from django.dispatch import Signal
 from psycopg import errors as psycopg_errors
 
-from common import shared_sessions
+from common.db import shared_sessions
+from common.db.sql import rows
 from common.operational.document import Document
 from common.operational.reading import Fault, InvalidDocumentError, read
 from common.operational.source import base_of
-from common.sql import rows
 
 log = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0  # so that a version is in force within two

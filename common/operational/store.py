@@ -10,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from common.audit_trail import changed_by
+from common.db.audit_trail import changed_by
+from common.db.sql import rows
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.models import SettingsVersion
 from common.operational import current
@@ -26,7 +27,6 @@ from common.operational.reading import (
 )
 from common.permissions import Caller, Right, require
 from common.reason_codes import Code
-from common.sql import rows
 
 Origin = SettingsVersion.Origin
 WHY_LONGEST = 500

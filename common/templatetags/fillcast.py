@@ -1,4 +1,4 @@
-"""Numbers, times, states and addresses in templates, as common/formatting.py writes them."""
+"""Numbers, times, states and addresses in templates, as common/web/formatting.py writes them."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from django.utils import timezone
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from common import formatting
-from common import reason_links as reason_pages
-from common.badges import badge
 from common.clocks import market_at, market_now
 from common.ended_orders import ENDED_WAITS, EndedWait
 from common.money import plain, significant
 from common.units import unit_label
+from common.web import formatting
+from common.web import reason_links as reason_pages
+from common.web.badges import badge
 
 register = template.Library()
 REASON_IN_LINE = re.compile(r"(?:(?<=^Code )|(?<= · ))([A-Z][A-Z0-9_]+)(?=$|: | · )")

@@ -35,8 +35,8 @@ from config.middleware.asgi_answers import (
     send_answer,
 )
 from config.middleware.request_retry import RETRY_AFTER_SECONDS
-from signals.strict_json import MAX_BYTES
-from users.attempt_limits import network_of
+from signals.reading.strict_json import MAX_BYTES
+from users.sign_in.attempt_limits import network_of
 
 log = structlog.get_logger(__name__)
 _PATH = re.compile(r"/hooks/tradingview/([-a-zA-Z0-9_]+)/([^/\0]+)/")

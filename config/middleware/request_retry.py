@@ -22,7 +22,7 @@ from django.shortcuts import render
 from django.views import defaults
 
 from api.problems import CONTENT_TYPE, problem
-from common.database_errors import (
+from common.db.errors import (
     DatabaseTrouble,
     TryLaterError,
     is_lost,

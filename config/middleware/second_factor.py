@@ -18,7 +18,7 @@ from django.urls import reverse
 from api.problems import CONTENT_TYPE, problem
 from common.reason_codes import Code
 from portal import kept_forms
-from users.session_factor import SecondFactorNeededError, has_second_factor, is_fresh
+from users.sign_in.session_factor import SecondFactorNeededError, has_second_factor, is_fresh
 
 RESTORED = (
     "Nothing was saved yet. What you typed is below, passwords and keys excepted: check it, then "
@@ -29,7 +29,7 @@ RESTORED = (
 # is not). A channel sends an account's events elsewhere; removing one silences alarms, such as the
 # one for a changed password. Testing a channel shows nothing on the page, so it is not listed.
 # They ask before anything is typed. Where only some values of a form require it, the service checks
-# (`users.session_factor.require_fresh_factor`), as it does for credentials from any page.
+# (`users.sign_in.session_factor.require_fresh_factor`), as it does for credentials from any page.
 REAUTHENTICATED_VIEWS = frozenset(
     {
         "portal:credentials", "portal:resume", "portal:telegram_token", "portal:telegram_chat",

@@ -3,10 +3,10 @@
 from django.db import migrations
 from django.utils import timezone
 
-from common.audit_trail_sql import guard, track
-from common.migration_sql import run_file
-from common.row_security import operator_rows, shared_rows
-from common.table_statistics import ANALYZE_RARELY
+from common.db.audit_trail_sql import guard, track
+from common.db.migration_sql import run_file
+from common.db.row_security import operator_rows, shared_rows
+from common.db.table_statistics import ANALYZE_RARELY
 
 # Tables of other packages, for operators only.
 OPERATORS = (

@@ -10,9 +10,9 @@ from django.http import HttpRequest
 
 from brokers.connection_form import Form, Setting, SettingType
 from brokers.registry import broker_types
+from common.db.row_changes import ChangedFieldsForm
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.row_changes import ChangedFieldsForm
 from connections.account_settings.validation import form_if_available
 
 ACCOUNT_FIELDS = ("exchange_name", "account")  # they identify the account

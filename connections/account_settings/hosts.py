@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from brokers import safe_connect
 from common.errors import InvalidInputError
-from common.ip_addresses import Address, is_public, leads_to
 from common.operational.current import settings_now
 from common.reason_codes import Code
+from common.web.ip_addresses import Address, is_public, leads_to
 
 HOST_KEYS = ("host", "server_host", "gateway", "url", "base_url", "address")
 _PRIVATE_ZONES = (

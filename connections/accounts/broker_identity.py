@@ -10,9 +10,9 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.db.sql import columns, rows, run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import columns, rows, run
 from connections.account_settings.validation import form_if_available
 from connections.credentials.specs import ReadRow
 from connections.exposure import describe_open_items, open_items

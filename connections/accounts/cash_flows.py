@@ -17,7 +17,7 @@ from django.db import transaction
 from brokers.redaction import storable
 from brokers.types import BrokerCashFlow
 from common.clocks import market_at
-from common.sql import Query, array, columns, rows, run
+from common.db.sql import Query, array, columns, rows, run
 from connections.accounts.limit_scope import applies_sql
 from connections.models import CashFlowRead, ExecutionConnection
 

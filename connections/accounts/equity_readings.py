@@ -10,7 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.clocks import market_clock
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from connections.trading_day import offset_sql, trading_date_sql, zone_sql
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

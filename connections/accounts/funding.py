@@ -18,7 +18,7 @@ import structlog
 from brokers.redaction import storable
 from brokers.types import BrokerFunding
 from common.clocks import market_at
-from common.sql import Query, array, columns, rows, run
+from common.db.sql import Query, array, columns, rows, run
 from connections.accounts.cash_flows import LONGEST_REFERENCE
 from connections.accounts.snapshots import MAX_SYMBOL_LENGTH, is_storable_amount
 

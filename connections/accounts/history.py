@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db import transaction
 
 from common.clocks import market_now
+from common.db.row_faults import row_errors
 from common.errors import raise_all
 from common.permissions import Right
-from common.quotas import require_quota, within_a_day
-from common.row_faults import row_errors
+from common.web.quotas import require_quota, within_a_day
 from connections.accounts.limit_scope import applies_sql
 from connections.accounts.permissions import check_owner
 from connections.models import CashFlow, ExecutionConnection

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from connections.models import ExecutionConnection
 from connections.trading_day import offset_sql, trading_date_sql, zone_sql
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from connections.credentials.specs import READ_COLUMNS, SPEC_COLUMNS, AccountRow, ReadRow
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.joins import TYPES_AND_LANES_SQL

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from alerts.models import TelegramBot
-from common.audit_trail import changed_by
+from common.db.audit_trail import changed_by
 from common.errors import ConflictError, NotAllowedError
 from common.reason_codes import Code
 from connections.accounts.services import archive_connection
 from connections.exposure import describe_open_items, open_items
 from connections.market_data.sources import other_accounts_using
 from connections.models import ExecutionConnection, Subscription
-from signals.feeds import archive_feed
+from signals.feeds.services import archive_feed
 from signals.locks import feed_exclusive
 from signals.models import Feed
-from users.deletion import remove_login
 from users.models import ApiKey, User
+from users.people.deletion import remove_login
 from users.tenancy import for_all_tenants, on_behalf_of
 
 

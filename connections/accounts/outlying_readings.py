@@ -20,9 +20,9 @@ from uuid import UUID
 from brokers.base import BrokerAdapter, ReadFailed
 from brokers.types import AccountState, ConnectionSpec
 from common.clocks import market_now
+from common.db.sql import Query, columns, rows, run
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, columns, rows, run
 from connections.accounts.limit_scope import applies_sql
 from connections.models import LossMeasure, LossUnit
 

@@ -20,9 +20,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from brokers.types import AccountState
+from common.db.sql import rows
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import rows
 from connections.account_settings.validation import claim_for, form_if_available, scope_for
 from connections.accounts.broker_identity import uses_owner_given_name
 from connections.credentials.sealing import credentials_digest

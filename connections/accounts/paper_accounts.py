@@ -17,8 +17,8 @@ from brokers.paper import exchange
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
-from common.quotas import lock_quota
 from common.reason_codes import Code
+from common.web.quotas import lock_quota
 from connections.accounts.services import create_connection
 from connections.market_data.source_status import is_delivering
 from connections.models import (

@@ -15,8 +15,8 @@ from common.clocks import market_now
 from common.errors import CollectedErrors, ConflictError, InvalidInputError
 from common.names import check_line
 from common.permissions import Right, may, require
-from common.quotas import require_quota, within_a_day
 from common.reason_codes import Code
+from common.web.quotas import require_quota, within_a_day
 from connections.account_settings.validation import (
     check_credential_names,
     check_secrets,
@@ -42,10 +42,10 @@ from connections.models import (
     TwinEnd,
 )
 from connections.twin_links import end_twins, follow_twin, refuse_twin
-from signals.feeds import archive_feed
+from signals.feeds.services import archive_feed
 from signals.locks import candidates_exclusive, candidates_exclusive_many
 from users.models import User
-from users.session_factor import require_fresh_factor
+from users.sign_in.session_factor import require_fresh_factor
 
 
 @transaction.atomic

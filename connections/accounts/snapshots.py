@@ -13,9 +13,9 @@ from brokers.redaction import storable
 from brokers.trading_hours import calendar_of
 from brokers.types import AccountState, Instrument
 from common.clocks import market_at
+from common.db.sql import Query, columns, rows, run
 from common.errors import InvalidInputError
 from common.money import DIGITS, PLACES, plain
-from common.sql import Query, columns, rows, run
 from connections import symbols
 from connections.accounts.history import add_to_history_sql
 from connections.market_data.twin_lists import with_live_sizes

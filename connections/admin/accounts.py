@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, time_column
-from common.badges import badge
-from common.formatting import number
 from common.permissions import Right
 from common.reason_codes import Code
+from common.web.admin import ConsoleAdmin, ReadOnlyAdmin, time_column
+from common.web.badges import badge
+from common.web.formatting import number
 from connections.models import ExecutionConnection, Instrument
 from connections.selectors import health_badge, skip_reasons, with_display_columns
 

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
-from common.admin import ConsoleAdmin
 from common.permissions import Right
+from common.web.admin import ConsoleAdmin
 from connections import services
 from connections.decisions.calendars import MAX_BYTES as MAX_CALENDAR_BYTES
 from connections.decisions.calendars import read_calendar

@@ -8,10 +8,10 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin
-from common.badges import badge
 from common.permissions import Right
 from common.stop_rules import RULE_ROWS
+from common.web.admin import ConsoleAdmin, ReadOnlyAdmin
+from common.web.badges import badge
 from connections import services
 from connections.entry_limits import ENTRY_LIMITS, Part, limits_in
 from connections.models import CashFlow, LossLimit, TradingPause, TradingPreset

@@ -4,9 +4,9 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, time_column
-from common.badges import badge
 from common.permissions import Right
+from common.web.admin import ConsoleAdmin, ReadOnlyAdmin, time_column
+from common.web.badges import badge
 from connections.models import Epoch, HostCircuit, KillSwitch, MaintenanceWindow
 
 

@@ -4,9 +4,9 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ReadOnlyAdmin, ReadOnlyInline
-from common.badges import badge
 from common.clocks import market_now
+from common.web.admin import ReadOnlyAdmin, ReadOnlyInline
+from common.web.badges import badge
 from connections.models import LossLimit, Subscription, SubscriptionInterval, SubscriptionRoute
 
 

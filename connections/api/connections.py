@@ -13,9 +13,9 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import validated_body
-from common.api_views import ObjectView
 from common.permissions import Right
+from common.web.api_fields import validated_body
+from common.web.api_views import ObjectView
 from connections import services, tasks
 from connections.api.instruments import InstrumentSerializer
 from connections.api.serializers import (

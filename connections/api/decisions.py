@@ -10,9 +10,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import Amount, StrictModelSerializer, StrictSerializer
-from common.api_views import ObjectView
 from common.permissions import Right
+from common.web.api_fields import Amount, StrictModelSerializer, StrictSerializer
+from common.web.api_views import ObjectView
 from connections import services
 from connections.api.connections import READING, NewRowOwnerMixin, usable_rows
 from connections.api.serializers import OwnRowField

@@ -6,8 +6,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime
 from common.clocks import market_now
+from common.web.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime
 from connections.market_hours import HoursSource
 from connections.models import Instrument
 

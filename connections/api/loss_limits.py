@@ -10,10 +10,10 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.api_fields import Amount, StrictModelSerializer, UtcDateTime, invalid
-from common.api_views import ObjectView
 from common.permissions import Right
 from common.reason_codes import Code
+from common.web.api_fields import Amount, StrictModelSerializer, UtcDateTime, invalid
+from common.web.api_views import ObjectView
 from connections import services
 from connections.api.connections import RelatedRowsMixin, own_connections, usable_rows
 from connections.api.serializers import OwnRowField

@@ -7,7 +7,11 @@ from django.db.models import IntegerField, Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.api_fields import (
+from common.db.trials import trial_errors
+from common.errors import InvalidInputError
+from common.names import one_line
+from common.reason_codes import Code
+from common.web.api_fields import (
     Amount,
     StrictModelSerializer,
     StrictSerializer,
@@ -16,10 +20,6 @@ from common.api_fields import (
     invalid,
     known_zone,
 )
-from common.errors import InvalidInputError
-from common.names import one_line
-from common.reason_codes import Code
-from common.trials import trial_errors
 from connections import services
 from connections.models import (
     MAX_AGGREGATION_MS,

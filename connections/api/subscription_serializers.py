@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from common.api_fields import (
+from common.reason_codes import Code
+from common.stop_rules import RULE_FIELDS
+from common.web.api_fields import (
     Amount,
     StrictModelSerializer,
     UtcDateTime,
@@ -11,8 +13,6 @@ from common.api_fields import (
     error_details,
     invalid,
 )
-from common.reason_codes import Code
-from common.stop_rules import RULE_FIELDS
 from connections.api.serializers import FeedBySlug, OwnRowField
 from connections.entry_limits import ENTRY_LIMITS
 from connections.models import ExecutionConnection, Subscription, SubscriptionRoute

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from brokers.connection_form import Form, Secret
-from common.confirmation import ConfirmationPage, Consequence
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections.account_settings.validation import form_if_available
 
 PREFIX = "credentials."  # of a credential's field, as errors use it

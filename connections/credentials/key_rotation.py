@@ -14,8 +14,8 @@ from django.db import transaction
 
 from alerts.models import TelegramBot
 from alerts.telegram import tokens
+from common.db.sql import columns, rows, run
 from common.errors import ConflictError
-from common.sql import columns, rows, run
 from connections.credentials import provider_secrets as secrets
 from connections.credentials import sealing
 from connections.credentials.sealing import CredentialsError

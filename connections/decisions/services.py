@@ -5,17 +5,17 @@ from typing import Any
 from django.db import transaction
 from django.db.models import ProtectedError
 
+from common.db.row_changes import change_row
+from common.db.row_faults import row_errors
 from common.errors import ConflictError, raise_all
 from common.permissions import Right, require
-from common.quotas import require_quota
 from common.reason_codes import Code
-from common.row_changes import change_row
-from common.row_faults import row_errors
+from common.web.quotas import require_quota
 from connections.credentials.provider_secrets import seal_secret
 from connections.models import DecisionProvider, NewsCalendar
 from users.joins import key_of, setter_key
 from users.models import User
-from users.session_factor import require_fresh_factor
+from users.sign_in.session_factor import require_fresh_factor
 
 WHO_DECIDES = ("kind", "url", "entry_point")
 """The fields that name who is asked: who answers sees balances and scales entries. What an API key

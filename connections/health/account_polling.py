@@ -12,11 +12,11 @@ from django.db import transaction
 from brokers.base import BrokerAdapter, BrokerError
 from brokers.call_runner import BrokerCallRunner, HostSkipped
 from brokers.registry import adapter_for
-from common import shared_sessions
 from common.bisection import process_with_bisection
 from common.clocks import market_at
+from common.db import shared_sessions
+from common.db.sql import Query, periodic_rows
 from common.reason_codes import Code
-from common.sql import Query, periodic_rows
 from connections.accounts import (
     broker_identity,
     cash_flows,

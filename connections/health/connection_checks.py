@@ -19,10 +19,10 @@ from brokers.base import BrokerAdapter, BrokerError
 from brokers.redaction import storable, without_secrets
 from brokers.registry import adapter_for
 from brokers.types import AccountState, Check, CheckResult, ConnectionSpec, Instrument
+from common.db.sql import database_now
 from common.errors import FillcastError
-from common.formatting import join_first, with_hint
 from common.reason_codes import Code
-from common.sql import database_now
+from common.web.formatting import join_first, with_hint
 from connections import session_lanes
 from connections.account_settings.validation import check_resolved
 from connections.accounts import ownership, snapshots

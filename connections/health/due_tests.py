@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from common.sql import array, rows
+from common.db.sql import array, rows
 from connections import session_lanes
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from common.sql import array, periodic_rows, rows, run
+from common.db.sql import array, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from events.models import EventKind

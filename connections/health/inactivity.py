@@ -9,7 +9,7 @@ and one for its end (`connection.recovered`): soon if anything is open there, ot
 from typing import Any
 
 from brokers.maintenance_windows import window_for
-from common.sql import columns, rows
+from common.db.sql import columns, rows
 from connections.exposure import OpenItem, all_open_sql, describe_open_items
 from connections.health import maintenance
 from events.models import EventKind

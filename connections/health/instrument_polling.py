@@ -20,8 +20,8 @@ from brokers.base import BrokerAdapter
 from brokers.call_runner import BrokerCallRunner
 from brokers.registry import adapter_for
 from brokers.types import Instrument
-from common import shared_sessions
-from common.sql import IdRow, Query, array, periodic_rows, rows, run
+from common.db import shared_sessions
+from common.db.sql import IdRow, Query, array, periodic_rows, rows, run
 from connections.accounts import snapshots
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql

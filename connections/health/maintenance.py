@@ -23,8 +23,8 @@ from brokers.maintenance_windows import (
     window_for,
 )
 from common.clocks import market_now
+from common.db.sql import rows
 from common.operational.current import settings_now
-from common.sql import rows
 from connections.models.maintenance import MaintenanceWindow
 
 log = structlog.get_logger(__name__)

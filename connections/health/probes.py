@@ -11,7 +11,7 @@ from uuid import UUID
 from brokers.base import BrokerAdapter
 from brokers.registry import adapter_for
 from common.clocks import machine_time
-from common.sql import Query, array, periodic_rows, rows
+from common.db.sql import Query, array, periodic_rows, rows
 from connections.credentials.specs import READ_COLUMNS, ReadRow
 from connections.exposure import is_monitored_sql
 from connections.health import host_circuit_breaker

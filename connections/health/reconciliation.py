@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, array, rows, run
+from common.db.sql import Query, array, rows, run
 
 
 class ReconciledConnection(NamedTuple):

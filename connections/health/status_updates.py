@@ -17,8 +17,8 @@ from django.db import DataError, IntegrityError, transaction
 
 from brokers.maintenance_windows import Maintenance
 from brokers.redaction import storable
+from common.db.sql import columns, periodic_run, rows, run
 from common.reason_codes import Code
-from common.sql import columns, periodic_run, rows, run
 from connections.health import host_circuit_breaker, maintenance
 from events.models import EventKind
 from events.outbox import INSERT_EVENTS_SQL

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.clocks import market_at
-from common.sql import Query, array, columns, periodic_rows, rows, run
+from common.db.sql import Query, array, columns, periodic_rows, rows, run
 from connections.accounts.limit_scope import LIMITED_ACCOUNTS, applies_sql
 from connections.loss_limits.rules import LossFigures, window_start
 from connections.models import LossBasis, LossLimit, LossMeasure

@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db import transaction
 
 from common.clocks import market_now
+from common.db.sql import Query, rows
 from common.limit_figures import Figures
 from common.permissions import Right
-from common.sql import Query, rows
 from connections.accounts.permissions import check_owner
 from connections.loss_limits.figures import AppliedLimit, limit_name
 from connections.loss_limits.rules import Breach, describe, pause_end, pause_figures

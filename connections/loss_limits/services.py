@@ -4,11 +4,11 @@ from typing import Any
 
 from django.db import transaction
 
+from common.db.row_changes import change_row
+from common.db.row_faults import row_errors
 from common.errors import raise_all
 from common.permissions import Right, require
-from common.quotas import require_quota
-from common.row_changes import change_row
-from common.row_faults import row_errors
+from common.web.quotas import require_quota
 from connections.accounts.permissions import check_owner
 from connections.models import LossLimit
 from connections.twin_links import follow_twin, refuse_twin

@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from common.admin import ConsoleAdmin
-from common.badges import badge
 from common.permissions import Right
-from common.quotas import require_quota
+from common.web.admin import ConsoleAdmin
+from common.web.badges import badge
+from common.web.quotas import require_quota
 from connections.market_data.compatibility import LIVE_KINDS
 from connections.market_data.source_status import source_status, with_status
 from connections.models import DataConnection

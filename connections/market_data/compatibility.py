@@ -10,8 +10,8 @@ from brokers.account_capabilities import Capabilities
 from brokers.registry import capabilities_of
 from brokers.types import ConnectionSpec
 from brokers.worst_price import describe_worst_price
+from common.db.sql import rows
 from common.errors import InvalidInputError, MisconfiguredError
-from common.sql import rows
 from connections.models import DataConnection
 
 LIVE_KINDS = (DataConnection.Kind.BROKER, DataConnection.Kind.PUSH)

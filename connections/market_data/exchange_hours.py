@@ -12,7 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from brokers.trading_hours import TradingHours, hours_of
-from common.sql import Query, columns, rows, run
+from common.db.sql import Query, columns, rows, run
 
 log = structlog.get_logger(__name__)
 

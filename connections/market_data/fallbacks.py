@@ -7,10 +7,10 @@ from itertools import takewhile
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import run
 from connections.market_data.compatibility import LIVE_KINDS, lock_shared_source
 from connections.models import DataConnection
 from events.models import EventKind

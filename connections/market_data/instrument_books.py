@@ -1,4 +1,4 @@
-"""Which instruments the brokers of a feed's followers list: the data source of `signals.listings`.
+"""Which instruments the brokers of a feed's followers list: the data of `signals.checks.listings`.
 
 A subscription's own symbol map takes precedence over the broker's list, as it does when orders are
 sized: a pair that is mapped to a symbol the broker does not list cannot be traded.
@@ -6,10 +6,10 @@ sized: a pair that is mapped to a symbol the broker does not list cannot be trad
 
 from typing import Any
 
-from common.sql import rows
+from common.db.sql import rows
 from connections.eligibility import CANDIDATES_SQL, IS_LISTED_SQL
 from connections.joins import not_twin_sql
-from signals.listings import ListedPair, Reach
+from signals.checks.listings import ListedPair, Reach
 from signals.models import Feed
 from users.tenancy import for_all_tenants
 

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.api_fields import StrictModelSerializer, StrictSerializer
+from common.web.api_fields import StrictModelSerializer, StrictSerializer
 from connections.market_data.source_status import is_fully_visible, source_status
 from connections.models import DataConnection, SourceHealth
 from users.api import caller

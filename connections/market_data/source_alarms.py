@@ -8,8 +8,8 @@ error looks the same. That code stays when the process has died that follows the
 death has an alarm of its own (NoPricesProcess, LanesNotHeld).
 """
 
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.exposure import is_priced_by_sql
 from connections.market_data.source_status import last_price_sql
 from events.models import EventKind

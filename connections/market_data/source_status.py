@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from django.db.models import BooleanField, DateTimeField, QuerySet
 from django.db.models.expressions import RawSQL
 
-from common.formatting import age, hint, join_first, sentence
 from common.reason_codes import Code
+from common.web.formatting import age, hint, join_first, sentence
 from connections.market_data.compatibility import LIVE_KINDS
 from connections.market_data.sources import can_provide_prices, is_used_sql
 from connections.models import DataConnection, ExecutionConnection, SourceHealth

@@ -11,11 +11,11 @@ from django.db.models import BooleanField, CharField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from brokers.redaction import storable
+from common.db.sql import array, periodic_rows, rows, run
 from common.errors import ConflictError, InvalidInputError
-from common.formatting import join_first
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import array, periodic_rows, rows, run
+from common.web.formatting import join_first
 from connections import session_lanes
 from connections.eligibility import CANDIDATES_SQL
 from connections.exposure import is_monitored_sql, is_priced_by_sql

@@ -9,8 +9,8 @@ NULL, no comparison with it is true, and all of them are empty.
 
 from django.db import migrations
 
-from common.migration_sql import run_file
-from common.row_security import (
+from common.db.migration_sql import run_file
+from common.db.row_security import (
     MINE,
     MY_CONNECTION,
     SIGNED_IN,

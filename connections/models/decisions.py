@@ -12,13 +12,13 @@ from django.db import models
 from django.db.models import F, Q
 
 from common import units
+from common.db.row_faults import FieldConstraints
 from common.fields import AmountField, ChoiceField
 from common.names import NameField
-from common.row_faults import FieldConstraints
 from common.time_zones import zone_fault
 from connections import trading_sessions
 from connections.decision_urls import check_url
-from users.setter_keys import ended_with
+from users.keys.setters import ended_with
 
 
 class Impact(models.TextChoices):

@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import ChoiceField
 from connections.models.kill_switch import KillSwitch
 

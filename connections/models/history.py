@@ -10,9 +10,9 @@ from django.db import models
 from django.db.models import Q
 
 from common.clocks import market_now
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
+from common.db.row_faults import FieldConstraints
 from common.fields import AmountField, ChoiceField
-from common.row_faults import FieldConstraints
 from connections.models.accounts import ExecutionConnection
 
 

@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
+from common.db.row_faults import FieldConstraints
 from common.fields import AmountField, ChoiceField
 from common.money import plain
-from common.row_faults import FieldConstraints
 from connections.models.accounts import ExecutionConnection
 from connections.models.presets import TradingPreset
 from connections.models.subscriptions import Subscription

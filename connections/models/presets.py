@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
+from common.db.row_faults import FieldConstraints
 from common.fields import AmountField, ChoiceField
 from common.names import NameField
-from common.row_faults import FieldConstraints
 from common.stop_rules import StopRuleFields, clean_stop_rule, stop_rule_checks
 from common.time_zones import zone_fault
 from connections import symbol_filter, trading_day

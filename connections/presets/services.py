@@ -11,14 +11,14 @@ from typing import Any
 from django.db import transaction
 from django.db.models import ProtectedError
 
+from common.db.row_changes import change_row
+from common.db.row_faults import row_errors, row_faults
 from common.errors import ConflictError, InvalidInputError, raise_all
-from common.formatting import join_first
 from common.money import plain
 from common.permissions import Right, require
-from common.quotas import require_quota
 from common.reason_codes import Code
-from common.row_changes import change_row
-from common.row_faults import row_errors, row_faults
+from common.web.formatting import join_first
+from common.web.quotas import require_quota
 from connections.models import (
     SIZE_FIELDS,
     ExecutionConnection,
@@ -27,7 +27,7 @@ from connections.models import (
     TradingPreset,
 )
 from users.models import User
-from users.session_factor import require_fresh_factor
+from users.sign_in.session_factor import require_fresh_factor
 
 UNCHANGEABLE = frozenset({"id", "user", "created_at"})
 PRESET_FIELDS = tuple(

@@ -9,9 +9,9 @@ from uuid import UUID
 from django.db import transaction
 
 from common.clocks import market_now
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from connections.joins import OWNER_ID_SQL, not_twin_sql
-from signals.preview import FEW
+from signals.publishing.preview import FEW
 from users.tenancy import for_all_tenants
 
 _SUBSCRIPTIONS = f"""

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django import forms
 
-from common.confirmation import Consequence
-from common.row_changes import ChangedFieldsForm
+from common.db.row_changes import ChangedFieldsForm
+from common.web.confirmation import Consequence
 from connections.models import (
     ExecutionConnection,
     PriorityClass,

@@ -19,7 +19,7 @@ from connections.models import (
     Instrument,
 )
 from signals.models import Action, Feed, Signal
-from signals.record_selectors import WITHHELD, sees_new
+from signals.records.selectors import WITHHELD, sees_new
 from users.models import User
 from users.tenancy import for_all_tenants
 

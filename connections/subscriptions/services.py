@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from common.clocks import market_now
+from common.db.row_changes import change_row
 from common.errors import (
     CollectedErrors,
     ConflictError,
@@ -24,10 +25,9 @@ from common.errors import (
     raise_all,
 )
 from common.permissions import Right
-from common.quotas import lock_quota, require_quota, within_a_day
 from common.reason_codes import Code
-from common.row_changes import change_row
 from common.stop_rules import RULE_FIELDS, stop_rule_faults
+from common.web.quotas import lock_quota, require_quota, within_a_day
 from connections.accounts.permissions import check_owner
 from connections.accounts.services import lock_connection
 from connections.entry_limits import ENTRY_LIMITS

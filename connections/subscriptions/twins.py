@@ -15,8 +15,8 @@ from common.clocks import market_now
 from common.errors import ConflictError
 from common.failpoints import failpoint
 from common.permissions import Right, require
-from common.quotas import lock_quota
 from common.reason_codes import Code
+from common.web.quotas import lock_quota
 from connections.accounts.paper_accounts import PAPER, connect_paper_account
 from connections.accounts.services import lock_connection
 from connections.models import (

@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from connections import services, tasks
 from connections.forms import (
     BrokerTypeForm,

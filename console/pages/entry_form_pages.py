@@ -9,7 +9,7 @@ from django.urls import reverse
 from common.permissions import Right
 from console.pages.page_helpers import View, page, require_permission
 from console.queries.reach_preview import SignalPreview
-from signals.entry_forms import BracketForms, EntryForms, PairForms
+from signals.forms.entries import BracketForms, EntryForms, PairForms
 from signals.selectors import owned_feeds
 
 SHOW = "Show what would happen"

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections.models import Epoch
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from execution.disaster_recovery.epochs import release_epoch

@@ -8,7 +8,7 @@ from django.utils.dateparse import parse_date
 from django.utils.timezone import now as machine_clock
 
 from analytics.installation.figures import Scope, installation_report
-from analytics.periods import Kind, period_of
+from analytics.results.periods import Kind, period_of
 from console.pages.page_helpers import View, page
 
 MOST_DAYS = 366

@@ -10,16 +10,16 @@ from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
 from analytics.orders.halt_texts import worth_text
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import InvalidInputError
-from common.formatting import join_first
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
+from common.web.formatting import join_first
 from console.pages.page_helpers import View, confirm, require_permission, run_action
 from execution.monitoring.halt_actions import open_amounts
 from positions.models import ExecutionPosition
-from signals.closing import ClosedTrades, TradeSelection, close_trades, open_trades
-from signals.forms import CloseTradesForm
+from signals.forms.operators import CloseTradesForm
 from signals.models import Approval, Feed, Origin
+from signals.publishing.closing import ClosedTrades, TradeSelection, close_trades, open_trades
 
 
 def close_feed_trades(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:

@@ -7,13 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections.selectors import followers_of
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
-from signals.approval_requests import grant_approval, refuse_approval
+from signals.feeds.approval_requests import grant_approval, refuse_approval
+from signals.feeds.terms import current_terms
 from signals.models import MAX_TEXT, ApprovalRequest, RequestOutcome
-from signals.terms import current_terms
 
 MOST = 200
 QUEUE = "admin:signals_feed_requests"

@@ -7,9 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 
-from common.admin import RightDenied, is_operator
 from common.errors import NotAllowedError
 from common.reason_codes import Code
+from common.web.admin import RightDenied, is_operator
 from console.pages.page_helpers import page
 
 

@@ -8,9 +8,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from analytics.orders.halt_texts import RELEASE_RULE, halt_lines
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from connections import services
 from connections.models import HaltMode, KillSwitch
 from console.pages.page_helpers import View, confirm, require_permission, run_action

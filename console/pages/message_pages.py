@@ -9,12 +9,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.http import HttpResponseRedirect as Redirect
 from django.urls import reverse
 
-from common.confirmation import error_message
 from common.errors import FillcastError
 from common.models import SettingsVersion
 from common.operational import store
 from common.operational.kinds import LONGEST_BODY, LONGEST_TITLE, MessageText
 from common.permissions import Right
+from common.web.confirmation import error_message
 from console.pages.page_helpers import View, can, page, require_permission
 from events.messages import built_in_message
 from events.messages.labels import DIGEST_LABELS, kind_label

@@ -17,9 +17,9 @@ from analytics.orders.slices import slice_result
 from analytics.orders.timeline import timeline
 from analytics.what_if.market_analysis import market_analysis
 from common.archive.overview import has_archived
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import number
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.formatting import number
 from console.pages import reason_pages
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries.candidates import explanation_of

@@ -9,7 +9,7 @@ from django.urls import reverse
 from unfold.forms import AdminOwnPasswordChangeForm
 
 from users.models import User
-from users.new_passwords import require_unchanged, store_password
+from users.sign_in.new_passwords import require_unchanged, store_password
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types

@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from common import permissions
-from common.admin import RightDenied
-from common.confirmation import ConfirmationPage, error_message
 from common.errors import FillcastError, MisconfiguredError
 from common.permissions import Right
+from common.web.admin import RightDenied
+from common.web.confirmation import ConfirmationPage, error_message
 
 View = Callable[..., HttpResponse]
 

@@ -8,10 +8,10 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from analytics.orders.figures import with_figures
-from common.confirmation import ConfirmationPage
-from common.formatting import join_first
 from common.permissions import Right
 from common.reason_codes import Code
+from common.web.confirmation import ConfirmationPage
+from common.web.formatting import join_first
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries.candidates import Candidate
 from execution import services, tasks

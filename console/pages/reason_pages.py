@@ -10,8 +10,8 @@ from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 
 from analytics.orders.reasons import states
-from common.formatting import known_code
-from common.reason_links import retry_sentence
+from common.web.formatting import known_code
+from common.web.reason_links import retry_sentence
 from console.pages.page_helpers import View, page
 from execution.models import Order
 

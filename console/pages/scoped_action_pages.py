@@ -15,9 +15,9 @@ from analytics.orders.scoped_pages import (
     live_scope,
 )
 from analytics.orders.scoped_results import refresh_seconds, scoped_result
-from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.errors import FillcastError
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, error_message
 from connections.services import read_target
 from console.pages.page_helpers import View, confirm, page, require_permission
 from console.pages.scope_fields import ScopeForm

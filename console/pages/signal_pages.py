@@ -14,12 +14,12 @@ from django.utils import timezone
 from analytics.orders.archived import note_of
 from analytics.orders.oco_pairs import pair_sentences
 from common.clocks import market_now
-from common.confirmation import ConfirmationPage, Consequence, error_message
-from common.csv_text import inert
 from common.errors import ConflictError
-from common.formatting import milliseconds, number
 from common.money import plain
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, error_message
+from common.web.csv_text import inert
+from common.web.formatting import milliseconds, number
 from connections.models import ExecutionConnection
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries import banners, candidates, reach_preview
@@ -28,7 +28,7 @@ from execution.models import ArchivedOrder
 from execution.signal_stages import stages_of
 from signals import services
 from signals.models import Approval, Signal
-from signals.preview import preview, require_useful
+from signals.publishing.preview import preview, require_useful
 from signals.totals import has_total, total_of
 
 ORDERS_PER_PAGE = 50

@@ -9,9 +9,9 @@ from django.urls import reverse
 
 from analytics.orders.subscription_texts import live_lines
 from analytics.what_if.route_preview import preview_route
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from connections import services
 from connections.forms import PriorityForm, RouteForm, route_points
 from connections.models import Subscription

@@ -8,17 +8,17 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.form_fields import WholeNumberInput
 from common.names import one_line
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
-from signals import feeds
+from signals.feeds import services as feeds
 from signals.models import Feed, FeedToken
 from users import services
 from users.forms import ApiKeyForm
-from users.key_setups import SetUp, set_up_with
+from users.keys.setups import SetUp, set_up_with
 from users.lookups import named
 from users.models import ApiKey, User
 

@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections import services
 from connections.models import TradingPause
 from console.pages.page_helpers import View, confirm, require_permission, run_action

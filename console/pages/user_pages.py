@@ -7,14 +7,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.form_fields import WholeNumberInput
 from common.permissions import Right
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from console.pages.page_helpers import View, confirm, require_permission, run_action
 from console.pages.token_pages import show_once
-from users import invitations, second_factor
 from users.models import Invitation, User
+from users.people import invitations
+from users.sign_in import second_factor
 
 
 def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from common.sql import rows
-from common.stored_times import AHEAD_SECONDS
+from common.db.sql import rows
+from common.db.stored_times import AHEAD_SECONDS
 from execution.audit.counter_help import COUNTERS
 
 LATE_SECONDS = 7200  # two hourly audits missed

@@ -14,7 +14,8 @@ from analytics.orders.deciding_exits import deciding
 from analytics.orders.explanations import explain
 from analytics.orders.figures import with_figures
 from analytics.orders.reasons import reason_of, stated_reason, states, with_reason
-from common.formatting import (
+from common.units import unit_label
+from common.web.formatting import (
     SHARES,
     STATES,
     StateLabel,
@@ -23,7 +24,6 @@ from common.formatting import (
     signed,
     statuses_of,
 )
-from common.units import unit_label
 from connections.models import SubscriptionTwin
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress

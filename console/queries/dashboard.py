@@ -12,15 +12,15 @@ from django.db.models import Count
 
 from analytics.orders.archived import archived_of
 from common.clocks import market_clock, market_now
-from common.formatting import SHARES, STATES, age
-from common.sql import rows
+from common.db.sql import rows
+from common.web.formatting import SHARES, STATES, age
 from connections.models import HostCircuit
 from connections.selectors import not_twin_sql
 from console.charts import Segment, segments
 from console.queries import audit_verdict, banners, latency, system_status, trading_status
 from execution.models import RouteState
 from signals.models import Signal
-from users.account_mails import MailStatus, mail_status
+from users.mails.account_mails import MailStatus, mail_status
 
 LAST_SIGNALS = 7
 RECENT_SIGNALS = 200  # the last published signals are among the newest rows

@@ -5,7 +5,7 @@ The console shows them on the dashboard until a signal is published, and each on
 
 from dataclasses import dataclass
 
-from common.sql import rows
+from common.db.sql import rows
 
 
 @dataclass(frozen=True, slots=True)

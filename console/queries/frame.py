@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from execution.monitoring.scan_heartbeat import SCAN_STATUS_SQL, ScanStatus
 from signals.joins import OPEN_REQUESTS_SQL
 from users.trail_alarm import READ as TRAIL_STATUS_SQL

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.formatting import STATES, number
+from common.web.formatting import STATES, number
 
 STEPS = ("Candidates", "Eligible", "Within limits", "Answered by the broker", "Accepted", "Filled")
 _PASSED = {  # order status → index of the last step that it passed

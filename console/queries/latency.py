@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.sql import rows
+from common.db.sql import rows
 from console.charts import Span, span
 
 NEWEST = 20_000  # orders

@@ -1,16 +1,17 @@
 """Texts for the preview of a publication: table rows, consequences and the button's label.
 
-`signals.preview` computes the preview: how many connections would get an order, and why the others
-would not. The console shows it on a signal's page and before the publication is confirmed.
+`signals.publishing.preview` computes the preview: how many connections would get an order, and why
+the others would not. The console shows it on a signal's page, and before the publication is
+confirmed.
 """
 
 from dataclasses import dataclass
 
-from common.confirmation import Consequence
-from common.formatting import STATES, number, quantity
+from common.web.confirmation import Consequence
+from common.web.formatting import STATES, number, quantity
+from signals.checks.price_guard import notice
 from signals.models import Action, Signal
-from signals.preview import Outcome, Preview, Reason, Sizes
-from signals.price_guard import notice
+from signals.publishing.preview import Outcome, Preview, Reason, Sizes
 
 REFRESH_SECONDS = 5
 # CSS classes of badges.

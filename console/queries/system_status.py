@@ -6,9 +6,9 @@ from datetime import datetime
 
 from django_celery_beat.models import PeriodicTask
 
+from common.db.sql import rows
+from common.db.stored_times import AHEAD_SECONDS
 from common.reason_codes import Code
-from common.sql import rows
-from common.stored_times import AHEAD_SECONDS
 from connections.eligibility import REASON_SQL, eligibility_parameters
 from console.charts import Segment, segments
 from console.schedule_texts import clock_schedule, interval

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from execution.base.statements import ALL_PENDING_SQL
 
 MAX_COUNTED = 10_000  # a backlog is counted up to this number

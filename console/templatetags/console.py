@@ -8,9 +8,9 @@ from django.utils.safestring import SafeString
 
 from analytics.orders.figures import stated_detail
 from analytics.orders.reasons import OrderReason, reason_of
-from common import formatting
-from common.badges import code, state_badge
 from common.limit_figures import read_figures, text_with_detail
+from common.web import formatting
+from common.web.badges import code, state_badge
 from console.queries.first_steps import Step, step_of, steps_taken
 from console.queries.frame import frame_of
 from execution.models import ExecutionLog, Order

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from common.ended_orders import is_ended_wait
-from common.formatting import gain_amount
+from common.web.formatting import gain_amount
 from events.context import EventContext
 from events.messages import feeds, installation, orders, positions, users
 from events.messages.labels import DIGEST_LABELS

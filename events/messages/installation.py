@@ -1,7 +1,7 @@
 """The messages about accounts, brokers' hosts and the installation. Pure."""
 
-from common.formatting import age, join_first
 from common.reason_codes import Code
+from common.web.formatting import age, join_first
 from events.context import EventContext
 from events.messages.parts import Lines, capital, connection, items
 

@@ -6,8 +6,8 @@ code with limit and value, the plan, the signal and the account.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from common.formatting import sentence
 from common.limit_figures import read_figures
+from common.web.formatting import sentence
 from events.context import EventContext
 from events.messages.merging import FILLS
 from events.messages.parts import (

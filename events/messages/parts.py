@@ -2,10 +2,10 @@
 
 from decimal import Decimal, InvalidOperation
 
-from common.formatting import hint, number, sentence, signed
 from common.limit_figures import read_figures, text_with_detail
 from common.reason_codes import Code
 from common.units import unit_label
+from common.web.formatting import hint, number, sentence, signed
 from events.context import EventContext
 from events.models import EventKind
 

@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from common.formatting import amount, gain_amount, unconverted
 from common.reason_codes import Code
+from common.web.formatting import amount, gain_amount, unconverted
 from events.context import EventContext
 from events.messages.parts import Lines, decimal_of, plain_text, reason_lines, slippage_text, trade
 

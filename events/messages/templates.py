@@ -13,11 +13,11 @@ import structlog
 from django.db import DatabaseError
 
 from common.errors import CONTENT_ERRORS
-from common.formatting import hint, known_code, sentence
 from common.operational.current import settings_now
 from common.operational.document import Document
 from common.operational.kinds import MessageText
 from common.operational.reading import Fault
+from common.web.formatting import hint, known_code, sentence
 from events.context import EventContext
 from events.messages.parts import FINAL_STATUS, slippage_text
 from events.messages.positions import net_result

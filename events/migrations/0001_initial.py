@@ -9,7 +9,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from events.migrations import _database
 
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 ('signal_id', models.BigIntegerField(null=True)),
                 ('order_id', models.BigIntegerField(null=True)),
                 ('payload', models.JSONField(db_default={}, default=dict)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('routed_at', models.DateTimeField(null=True)),
             ],
             options={
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ('kind', common.fields.ChoiceField(max_length=40)),
                 ('title', models.CharField(max_length=200)),
                 ('body', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('read_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                 ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='events.channel')),
                 ('status', common.fields.ChoiceField(db_default='PENDING', default='PENDING', max_length=10)),
                 ('tries', models.SmallIntegerField(db_default=0, default=0)),
-                ('due_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text="When it is tried next, with the channel's backoff.")),
+                ('due_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text="When it is tried next, with the channel's backoff.")),
                 ('last_error', models.TextField(blank=True, db_default='', default='')),
                 ('sent_at', models.DateTimeField(null=True)),
                 ('hold_until', models.DateTimeField(help_text='It waits until then for the end of quiet hours or for a digest.', null=True)),
@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
                 ('status', common.fields.ChoiceField(db_default='PENDING', default='PENDING', max_length=10)),
                 ('events', models.IntegerField(help_text='How many events it reports.')),
                 ('title', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'indexes': [models.Index(fields=['channel', '-id'], name='webhook_messages'), models.Index(condition=models.Q(('status', 'PENDING')), fields=['channel', 'id'], name='webhook_unsent')],
@@ -137,7 +137,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('channel', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='events.channel')),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='events.webhookmessage')),
-                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('status_code', models.SmallIntegerField(help_text='None: no answer.', null=True)),
                 ('duration_ms', models.IntegerField()),
                 ('answer', models.CharField(blank=True, help_text='Its first bytes.', max_length=200)),

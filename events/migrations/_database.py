@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from common.row_security import MINE, TENANT, tenant_rows, tenant_set
+from common.db.row_security import MINE, TENANT, tenant_rows, tenant_set
 
 OF_MY_CHANNEL = "channel_id IN (SELECT public.fillcast_my_channels())"
 

@@ -23,9 +23,9 @@ from brokers.base import BrokerError
 from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks, HasBrokerBooks
 from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import MarketClock, market_clock, market_now
-from common.formatting import SHARES, STATES
+from common.db.sql import Query, array, database_now, rows, run
 from common.operational.current import settings_now
-from common.sql import Query, array, database_now, rows, run
+from common.web.formatting import SHARES, STATES
 from connections.selectors import TYPES_AND_LANES_SQL
 from events.models import EventKind
 from events.services import emit

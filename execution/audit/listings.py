@@ -25,9 +25,9 @@ from brokers.order_listing import ListedOrder, listed_orders
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition, Side
 from common.clocks import market_now
+from common.db.sql import Query, array, columns, periodic_rows, rows, run
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import Query, array, columns, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,

@@ -15,7 +15,7 @@ Entries in the archive count like those in the table (docs/adr/0054).
 
 from typing import NamedTuple
 
-from common.sql import Query
+from common.db.sql import Query
 from execution.base.statements import ALL_PENDING_SQL, sent_as_sql
 from execution.exits.partial_closes import IS_DUE_SQL
 from positions.joins import entry_position_join_sql

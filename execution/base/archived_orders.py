@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from execution.ids import all_attempts, base_of
 
 

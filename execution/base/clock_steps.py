@@ -10,8 +10,8 @@ from typing import NamedTuple
 import structlog
 from django.db import transaction
 
-from common.sql import Query, rows
-from common.stored_times import AHEAD_SECONDS, Found, correct_times_ahead
+from common.db.sql import Query, rows
+from common.db.stored_times import AHEAD_SECONDS, Found, correct_times_ahead
 from events.models import EventKind
 from events.services import emit
 from execution.base.job_alarm import JobAlarm

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from brokers.types import OrderReport
+from common.db.sql import Query, columns, rows
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, columns, rows
 from execution.base.statements import event_rows_sql, insert_events_sql
 
 

@@ -9,7 +9,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, transaction
 
 from brokers.unreadable_rows import UNREADABLE_ROWS
-from common.sql import Query, periodic_run, rows, run
+from common.db.sql import Query, periodic_run, rows, run
 from execution.models import DroppedMessageCount
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import ProgrammingError
 
-from common.sql import kept_plans
+from common.db.sql import kept_plans
 from connections.models import Epoch
 from connections.selectors import CURRENT_EPOCH_SQL
 

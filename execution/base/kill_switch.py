@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
+from common.db.sql import Query, periodic_rows, rows
 from common.reason_codes import Code
-from common.sql import Query, periodic_rows, rows
 from connections.models import HaltMode
 from connections.selectors import EPOCH_IS_OPEN_SQL
 

@@ -4,7 +4,7 @@ with or without a Celery message. `reconcile_requested_at` states when it is due
 from collections.abc import Sequence
 from uuid import UUID
 
-from common.sql import array, run
+from common.db.sql import array, run
 
 REQUEST = """
 INSERT INTO execution_accountsyncstate (connection_id, reconcile_requested_at)

@@ -7,7 +7,7 @@ SQL expressions over the source.
 
 from collections.abc import Iterable
 
-from common.sql import array
+from common.db.sql import array
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from events.outbox import INSERT_EVENTS_SQL
 from execution.models import AT_BROKER, LIVE, OPEN_CHANGE_STATES

@@ -3,10 +3,10 @@
 from decimal import Decimal
 from typing import Any
 
+from common.db.sql import rows
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.limit_figures import text_with_detail
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import AccountSnapshot
 from execution.changes.order_ends import broker_end_error, end_errors
 from execution.changes.passed_entries import passed_level

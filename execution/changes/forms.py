@@ -5,11 +5,11 @@ from typing import Any
 from django import forms
 
 from common.clocks import market_at
-from common.confirmation import Consequence
+from common.db.trials import trial_errors
 from common.form_fields import Amount, UtcDateTimeField
-from common.formatting import clock
 from common.reason_codes import Code
-from common.trials import trial_errors
+from common.web.confirmation import Consequence
+from common.web.formatting import clock
 from execution.changes.changeable_orders import WITH_LIMIT, WITH_STOP, coming_levels
 from execution.changes.order_changes import change_order, describe
 from execution.models import ChangeState, EntryChange, Order, Status

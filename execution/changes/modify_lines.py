@@ -4,8 +4,8 @@ The slices' price limit, and the stop and targets of the coming position, are re
 MODIFY when they count. So the lines are the only trace of from what to what, and by which signal.
 """
 
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.models import may_move_sql
 from signals.effective_levels import LEVELS_BEFORE_SQL, prices_text_sql

@@ -15,10 +15,10 @@ from typing import Any
 
 from django.db import transaction
 
+from common.db.sql import database_now, run
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import database_now, run
 from execution.base.change_events import changed_event_sql
 from execution.base.statements import insert_events_sql
 from execution.changes.changeable_orders import obstacle, refusal_of, unfit_terms

@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Any
 
 from common.clocks import machine_seconds_until, market_now
+from common.db.sql import IdRow, Query, periodic_rows, run
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import IdRow, Query, periodic_rows, run
 from execution.base.statements import AT_BROKER_SQL, insert_log_sql, log_rows_sql
 from execution.models import Order, Status, may_move_sql
 from signals.entry_ends import close_time
 from signals.joins import signal_join_sql
 from signals.models import Signal
-from signals.validation import entry_end_errors
+from signals.reading.validation import entry_end_errors
 
 
 def end_errors(order: Order, valid_until: datetime) -> list[InvalidInputError]:

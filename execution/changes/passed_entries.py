@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from common.db.sql import IdRow, Query, array, columns, periodic_rows, rows, run
 from common.figure_names import Bound
 from common.limit_figures import Figures
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, periodic_rows, rows, run
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,

@@ -7,16 +7,16 @@ from decimal import Decimal
 from django.db import transaction
 
 from brokers.price_rounding import round_level_price
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError, raise_all
 from common.money import plain, rounded_apart
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import Instrument
 from execution.permissions import require_on_account
 from positions.models import ExecutionPosition, Guardian
 from positions.selectors import with_prices
 from positions.stop_rules import price_distance
-from signals.price_guard import deviation_percent
+from signals.checks.price_guard import deviation_percent
 from users.models import User
 
 

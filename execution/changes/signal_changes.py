@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
+from common.db.sql import IdRow, Query, array, periodic_rows, rows, run
 from common.errors import ConflictError, FillcastError
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, periodic_rows, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.changes.changeable_orders import WITH_LIMIT, WITH_STOP, obstacle
 from execution.changes.order_changes import move_position_of, request_change

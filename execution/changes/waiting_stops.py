@@ -6,10 +6,10 @@ stop waits as a change of its own (`WAITING`), for as long as the change of the 
 `signal_changes.begin_waiting_changes` then makes or refuses it.
 """
 
+from common.db.sql import run
 from common.errors import ConflictError
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.models import ChangeState, EntryChange, Order
 from execution.submission.change_terms import AllowedChange

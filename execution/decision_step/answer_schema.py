@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from common.errors import InvalidInputError
 from common.money import read_decimal
-from signals.strict_json import NumberText
+from signals.reading.strict_json import NumberText
 
 FOLDER = Path(__file__).with_name("schemas")
 DECISIONS = "decisions"

@@ -16,9 +16,9 @@ import structlog
 from django.db import close_old_connections, connections, transaction
 
 from common.clocks import machine_time
+from common.db.sql import IdRow, Query, columns, rows
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, rows
 from connections.models import DecisionProvider, ProviderKind
 from execution.decision_step import http_provider, packages, rules
 from execution.decision_step.questions import Asked, load_asked, load_waiting

@@ -34,7 +34,7 @@ from execution.decision_step.types import (
     Question,
     checked,
 )
-from signals.strict_json import JsonObject, first_duplicate, first_unwritable, parse
+from signals.reading.strict_json import JsonObject, first_duplicate, first_unwritable, parse
 
 VERSION = 1
 SIGNATURE_HEADER = "X-Fillcast-Signature"

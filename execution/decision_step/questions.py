@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from common.db.sql import database_now, rows
 from common.money import significant
 from common.reason_codes import Code
-from common.sql import database_now, rows
 from connections.models import DecisionProvider, ExecutionConnection, ProviderKind
 from connections.selectors import news_around
 from execution.decision_step.rules import Calendar, News

@@ -22,11 +22,11 @@ from django.utils import timezone
 
 from brokers.broker_books import AcceptedOrder, HasBrokerBooks
 from brokers.registry import adapter_for
+from common.db.sql import array, database_now, periodic_rows, rows, run
 from common.errors import ConflictError, InvalidInputError
 from common.operational.current import settings_now
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import array, database_now, periodic_rows, rows, run
 from connections import session_lanes
 from connections.models import Epoch, ExecutionConnection, HaltMode, KillSwitch
 from connections.selectors import EPOCH_IS_OPEN_SQL

@@ -20,8 +20,8 @@ from datetime import datetime
 from uuid import UUID
 
 from common.clocks import machine_time
+from common.db.sql import Query, rows
 from common.reason_codes import Code
-from common.sql import Query, rows
 from connections.selectors import HEALTH_JOIN_SQL, SPEC_COLUMNS, AccountRow, connection_join_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.base.statements import is_entry_of_sql

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import timezone
 
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import Epoch
 from connections.selectors import CONNECTIONS_WITH_HEALTH_SQL
 from positions.joins import position_join_sql

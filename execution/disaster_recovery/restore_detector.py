@@ -29,7 +29,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 from redis.exceptions import RedisError
 
-from common.sql import exchange, run
+from common.db.sql import exchange, run
 from connections.models import Epoch
 from connections.selectors import CURRENT_EPOCH_SQL, RECORD_CLUSTER
 from execution.base.high_water_mark import (

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from common.db.sql import IdRow, Query
 from common.reason_codes import Code
-from common.sql import IdRow, Query
 from connections.selectors import account_join_sql, connection_join_sql
 from execution.base.statements import (
     ALL_PENDING_SQL,

@@ -7,7 +7,7 @@ import structlog
 from django.db import transaction
 
 from brokers.types import OrderReport
-from common.sql import rows, run
+from common.db.sql import rows, run
 from execution.dispatch.background_calls import CallResult
 from execution.dispatch.partial_writes import RETRY_SECONDS, WritePlan, write_in_parts
 

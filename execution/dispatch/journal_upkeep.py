@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from common.clocks import machine_time
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from execution.dispatch.journal_folder import journal_root, remove_left_behind
 from execution.dispatch.send_journal import SendJournal
 

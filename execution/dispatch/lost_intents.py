@@ -11,7 +11,7 @@ import structlog
 from django.db import transaction
 
 from common.clocks import machine_time
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import apply_or_defer

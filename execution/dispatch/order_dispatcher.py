@@ -22,9 +22,10 @@ from brokers.base import BrokerAdapter, BrokerError, NotSent, ReadFailed, Reject
 from brokers.redaction import storable, without_secrets
 from brokers.registry import adapter_for
 from brokers.types import OrderReport, OrderRequest, ReportKind
-from common import shared_sessions, tracing
 from common.clocks import machine_time
+from common.db import shared_sessions
 from common.failpoints import failpoint
+from common.process import tracing
 from common.reason_codes import Code
 from connections.models import HaltMode
 from execution.base.dropped_messages import new_reference

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from common.database_errors import is_database_trouble, is_too_much
+from common.db.errors import is_database_trouble, is_too_much
+from common.db.sql import run
 from common.errors import CONTENT_ERRORS
-from common.sql import run
 
 log = structlog.get_logger(__name__)
 RETRY_SECONDS = 0.2

@@ -14,12 +14,13 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import OrderReport, ReportKind
-from common import shared_sessions, tracing
 from common.clocks import machine_time
-from common.database_errors import is_database_trouble, is_too_much
+from common.db import shared_sessions
+from common.db.errors import is_database_trouble, is_too_much
+from common.db.sql import columns, rows
 from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
-from common.sql import columns, rows
+from common.process import tracing
 from execution.base.drift_items import quarantine_report
 from execution.base.dropped_messages import new_reference, record_dropped
 from execution.base.reconciliation_requests import request_reconciliation

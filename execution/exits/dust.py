@@ -16,9 +16,9 @@ from django.db import DatabaseError
 
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
-from common.database_errors import is_database_trouble
+from common.db.errors import is_database_trouble
+from common.db.sql import Query, rows, run
 from common.reason_codes import Code
-from common.sql import Query, rows, run
 from connections.selectors import LISTED_INSTRUMENTS_SQL, has_old_facts_sql
 from execution.base.market_facts import doubt_facts
 from execution.base.statements import (

@@ -7,8 +7,8 @@ from typing import Any
 
 from django import forms
 
-from common.confirmation import Consequence
-from common.formatting import gain_amount, join_first, number
+from common.web.confirmation import Consequence
+from common.web.formatting import gain_amount, join_first, number
 
 
 class CloseForm(forms.Form):

@@ -11,10 +11,10 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from common.db.sql import IdRow, Query, array, columns, rows, run
 from common.failpoints import failpoint
 from common.money import floor_to_step, plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import close_minimum_sql, connection_join_sql, instrument_join_sql
 from execution.base.statements import is_partly_known_sql
 from execution.exits.legs import NUMBERED, SIGNAL

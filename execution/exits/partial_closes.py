@@ -14,10 +14,10 @@ from uuid import UUID
 
 from django.db import transaction
 
+from common.db.sql import IdRow, Query, array, rows, run
 from common.failpoints import failpoint
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.exits.legs import SIGNAL
 from execution.exits.orders import ExitRequest, open_exits

@@ -7,7 +7,7 @@ exit is left; where levels are separate orders, they are removed when the positi
 
 from collections.abc import Sequence
 
-from common.sql import IdRow, Query, array, rows, run
+from common.db.sql import IdRow, Query, array, rows, run
 from execution.models import TERMINAL
 from positions.joins import entry_position_join_sql
 from positions.quantities import recompute_reserved_sql

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from common.commands import raise_faults
-from common.confirmation import Consequence
 from common.errors import FillcastError
+from common.process.commands import raise_faults
+from common.web.confirmation import Consequence
 from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget, read_target
 from signals.models import Feed

@@ -11,7 +11,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from execution.migrations import _database
 
@@ -130,7 +130,7 @@ class Migration(migrations.Migration):
                 ('has_exit_condition', models.BooleanField(db_default=False, default=False, help_text='Of an entry: its signal names another one whose state ends it.')),
                 ('oco_group', models.UUIDField(blank=True, help_text="Its signal's: of an account's legs one is ever sent.", null=True)),
                 ('oco_fired', models.BooleanField(db_default=False, default=False, help_text='It is the leg whose trigger has fired.')),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('enqueued_at', models.DateTimeField(null=True)),
                 ('validated_at', models.DateTimeField(null=True)),
                 ('submitted_at', models.DateTimeField(null=True)),
@@ -163,7 +163,7 @@ class Migration(migrations.Migration):
                 ('time', models.DateTimeField()),
                 ('inferred', models.BooleanField(db_default=False, default=False)),
                 ('revision', models.SmallIntegerField(db_default=0, default=0, help_text='How often the broker has corrected it.')),
-                ('recorded_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('recorded_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'ordering': ('-id',),
@@ -211,8 +211,8 @@ class Migration(migrations.Migration):
                 ('requested_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('signal', models.ForeignKey(db_index=False, help_text='The MODIFY signal that requested it.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='signals.signal')),
                 ('requested_name', models.CharField(blank=True, db_default='', default='', help_text='Who requested it.', max_length=150)),
-                ('requested_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
-                ('due_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('requested_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
+                ('due_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('sent_at', models.DateTimeField(null=True)),
                 ('answer_by', models.DateTimeField(null=True)),
                 ('calls', models.IntegerField(db_default=0, default=0)),
@@ -263,8 +263,8 @@ class Migration(migrations.Migration):
                 ('decided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('decided_at', models.DateTimeField(blank=True, null=True)),
                 ('resolution', models.CharField(blank=True, db_default='', default='', max_length=300)),
-                ('found_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
-                ('seen_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('found_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
+                ('seen_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('resolved_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
@@ -346,7 +346,7 @@ class Migration(migrations.Migration):
             name='OutcomeCheck',
             fields=[
                 ('signal_id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('due_at', models.DateTimeField(db_index=True)),
                 ('reported', models.JSONField(null=True)),
             ],
@@ -369,7 +369,7 @@ class Migration(migrations.Migration):
                 ('host', models.CharField(max_length=100)),
                 ('pid', models.IntegerField()),
                 ('lease_until', models.DateTimeField()),
-                ('started_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('started_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
         ),
         migrations.CreateModel(
@@ -383,7 +383,7 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(blank=True, db_default='', default='', max_length=16)),
                 ('detail', models.CharField(blank=True, db_default='', default='', max_length=2000)),
                 ('numbers', models.JSONField(db_default={}, default=dict)),
-                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'ordering': ('-id',),
@@ -397,7 +397,7 @@ class Migration(migrations.Migration):
                 ('name', common.fields.ChoiceField(max_length=40)),
                 ('count', models.BigIntegerField(db_default=0, default=0)),
                 ('sample', models.CharField(blank=True, db_default='', default='', max_length=200)),
-                ('sampled_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('sampled_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'verbose_name_plural': 'dropped messages',
@@ -407,7 +407,7 @@ class Migration(migrations.Migration):
             name='AuditRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), db_index=True)),
+                ('at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), db_index=True)),
                 ('ok', models.BooleanField()),
                 ('counters', models.JSONField(default=dict)),
                 ('unread', models.JSONField(default=list, help_text='Broker types whose books could not be read.')),
@@ -424,7 +424,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('request_id', models.CharField(blank=True, db_default='', default='', max_length=100)),
                 ('user', models.ForeignKey(db_index=False, help_text='Who asked for it; empty: a command on the server.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('cancels_entries', models.BooleanField()),
                 ('closes_positions', models.BooleanField()),
                 ('scope', models.JSONField()),
@@ -464,7 +464,7 @@ class Migration(migrations.Migration):
                 ('market_until', models.DateTimeField(help_text='Until when the averages count; NULL: they are not stored yet.', null=True)),
                 ('starts_at', models.DateTimeField()),
                 ('ends_at', models.DateTimeField()),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('market_until__isnull', True)), fields=['order'], name='plan_without_result')],
@@ -485,7 +485,7 @@ class Migration(migrations.Migration):
                 ('distance', common.fields.AmountField(help_text='TRAILING: quote currency.', null=True)),
                 ('activation_price', common.fields.AmountField(null=True)),
                 ('active_since', models.DateTimeField(help_text='Machine time; prices from then on count. Empty: not activated yet.', null=True)),
-                ('armed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('armed_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('is_armed', models.BooleanField(db_default=True, default=True)),
                 ('fired_at', models.DateTimeField(null=True)),
                 ('fired_price', common.fields.AmountField(null=True)),

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from brokers.types import OrderTerms
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 from connections.models import ExecutionConnection
 from execution.models.orders import Order

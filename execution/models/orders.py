@@ -11,7 +11,7 @@ from django.db.models import F, Q
 
 from brokers.types import MAX_FILL_ID_LENGTH
 from common import units
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 from common.money import to_stored
 from connections.models import ExecutionConnection

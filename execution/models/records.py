@@ -7,7 +7,7 @@ from typing import Self
 from django.db import models
 from django.db.models import OuterRef, Subquery, Sum
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import ChoiceField
 
 

@@ -7,7 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 
 
 class ScopedAction(models.Model):

@@ -21,7 +21,7 @@ from brokers.exit_reads import exit_read
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
 from common.clocks import machine_time
-from common.sql import IdRow, Query, array, kept_plans, periodic_rows
+from common.db.sql import IdRow, Query, array, kept_plans, periodic_rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.base.statements import is_partly_known_sql, opening_entry_join_sql, sent_as_sql

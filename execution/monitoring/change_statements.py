@@ -6,8 +6,8 @@ call may take. Only the result of the last call counts (`calls`).
 
 from typing import NamedTuple
 
+from common.db.sql import IdRow, Query, records_sql
 from common.reason_codes import Code
-from common.sql import IdRow, Query, records_sql
 from connections.selectors import SPEC_COLUMNS, connection_join_sql
 from connections.session_lanes import in_held_lanes_sql
 from execution.base.change_events import changed_event_sql

@@ -7,9 +7,9 @@ stated on the position, and is not judged again.
 
 from django.db import transaction
 
+from common.db.sql import Query, array, kept_plans, rows, run
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, array, kept_plans, rows, run
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,

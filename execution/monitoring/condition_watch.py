@@ -5,8 +5,8 @@ entries and loses none. Times need no watch: such an order is due at its time.
 """
 
 from common.clocks import market_now
+from common.db.sql import IdRow, Query, periodic_rows
 from common.failpoints import failpoint
-from common.sql import IdRow, Query, periodic_rows
 from execution.submission.conditions import of_account_sql
 from signals.joins import signal_join_sql
 

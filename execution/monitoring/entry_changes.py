@@ -16,8 +16,8 @@ from django.db import transaction
 
 from brokers.registry import adapter_for
 from brokers.types import BrokerOrder, OrderReport, OrderTerms
+from common.db.sql import database_now, periodic_rows, record_arrays, rows, run
 from common.failpoints import failpoint
-from common.sql import database_now, periodic_rows, record_arrays, rows, run
 from connections.selectors import spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.base.changed_orders import terms_report

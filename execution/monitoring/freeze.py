@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from brokers.types import OrderType
+from common.db.sql import IdRow, Query, columns, rows, run
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, rows, run
 from connections.selectors import connection_join_sql, freeze_level_sql
 from connections.session_lanes import held_lanes_parameters
 from execution.base.statements import insert_log_sql, log_rows_sql, position_log_rows_sql

@@ -25,7 +25,7 @@ from django.db.models import (
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce, Now
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.reason_codes import Code
 from connections.models import KillSwitch
 from connections.services import HaltTarget

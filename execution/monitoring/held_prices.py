@@ -30,7 +30,7 @@ from django.db import DatabaseError, InterfaceError
 
 from brokers.types import OrderType, Quote
 from common.clocks import machine_time
-from common.sql import Query, array, periodic_rows
+from common.db.sql import Query, array, periodic_rows
 from connections.selectors import accounts_of_source_sql, connection_join_sql
 from execution.base.job_alarm import JobAlarm
 from execution.models import AT_BROKER

@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.clocks import market_now
+from common.db.sql import Query, rows
 from common.reason_codes import Code
-from common.sql import Query, rows
 from connections.selectors import (
     CLOSING_HALTS_SQL,
     CLOSING_PAUSES_SQL,

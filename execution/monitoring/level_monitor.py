@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from common.db.price_search import reached_sql
+from common.db.sql import Params, Query, kept_plans, rows
 from common.failpoints import failpoint
 from common.money import plain
-from common.price_search import reached_sql
 from common.reason_codes import Code
-from common.sql import Params, Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK, request_reads
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.exits.orders import ExitRequest, open_exits

@@ -14,9 +14,9 @@ from typing import Any
 from brokers.base import Rejected
 from brokers.registry import adapter_for
 from brokers.types import ModifyRequest, OrderReport
+from common.db.sql import Query, periodic_rows, rows
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, periodic_rows, rows
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.base.market_facts import doubt_facts, is_contradiction

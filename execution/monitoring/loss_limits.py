@@ -17,8 +17,8 @@ import structlog
 from django.db import DatabaseError, transaction
 
 from common.clocks import market_at, market_now
+from common.db.sql import database_now, run
 from common.reason_codes import Code
-from common.sql import database_now, run
 from connections.models import LossAction, LossMeasure, LossUnit, TradingPause
 from connections.selectors import (
     AppliedLimit,

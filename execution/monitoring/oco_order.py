@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from brokers.types import Quote, Side
-from common.sql import Query
+from common.db.sql import Query
 from execution.models import TriggerKind
 
 ZERO = Decimal(0)

@@ -17,9 +17,9 @@ import structlog
 from django.db import DatabaseError, transaction
 
 from brokers.types import CancelRequest, OrderReport
+from common.db.sql import IdRow, Query, kept_plans, rows, run
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import IdRow, Query, kept_plans, rows, run
 from connections.selectors import (
     CLOSING_HALTS_SQL,
     CLOSING_PAUSES_SQL,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from django.db import transaction
 
 from common.clocks import machine_time
-from common.sql import Query, periodic_rows, rows, run
-from common.stored_times import AHEAD_SECONDS
+from common.db.sql import Query, periodic_rows, rows, run
+from common.db.stored_times import AHEAD_SECONDS
 from events.models import EventKind
 from events.services import emit
 from execution.base.clock_steps import STATED_SECONDS, correct_after_step

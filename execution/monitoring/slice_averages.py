@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from common.clocks import market_at, market_now
+from common.db.sql import Query, columns, periodic_rows, run
 from common.failpoints import failpoint
-from common.sql import Query, columns, periodic_rows, run
 from connections.selectors import connection_join_sql
 from execution.models import TERMINAL
 from prices.selectors import MarketAverages, average_prices, minute_of

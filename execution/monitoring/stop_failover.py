@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from common.sql import kept_plans, rows, run
+from common.db.sql import kept_plans, rows, run
 from execution.exits.orders import open_exits
 from execution.monitoring.level_monitor import (
     LATEST,

@@ -16,10 +16,10 @@ from django.db import transaction
 
 from brokers.types import Quote
 from common.clocks import machine_time, market_now
+from common.db.sql import IdRow, Query, columns, periodic_rows, rows, run
 from common.failpoints import failpoint
 from common.money import plain, to_stored
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, periodic_rows, rows, run
 from common.stop_rules import ATR, ATR_MINUTES
 from execution.base.statements import (
     event_rows_sql,

@@ -20,7 +20,7 @@ from django.db import transaction
 
 from brokers.types import Quote
 from common.clocks import machine_time
-from common.sql import Query, columns, kept_plans, periodic_rows, rows, run
+from common.db.sql import Query, columns, kept_plans, periodic_rows, rows, run
 from execution.exits import orders as exits
 from execution.monitoring.level_monitor import (
     NOT_WHOLLY_RESERVED,

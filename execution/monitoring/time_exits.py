@@ -10,9 +10,9 @@ from typing import NamedTuple
 from django.db import transaction
 
 from common.clocks import market_now
+from common.db.sql import Query, kept_plans, rows
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, kept_plans, rows
 from execution.exits.dust import HELD_BACK
 from execution.exits.orders import ExitRequest, open_exits
 from execution.monitoring.level_monitor import RETRY_SECONDS

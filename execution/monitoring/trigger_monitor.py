@@ -30,10 +30,8 @@ from django.db import transaction
 
 from brokers.types import Quote, Side
 from common.clocks import machine_time, market_now
-from common.failpoints import failpoint
-from common.price_search import reached_sql
-from common.reason_codes import Code
-from common.sql import (
+from common.db.price_search import reached_sql
+from common.db.sql import (
     IdRow,
     Query,
     columns,
@@ -43,7 +41,9 @@ from common.sql import (
     rows,
     run,
 )
-from common.stored_times import AHEAD_SECONDS
+from common.db.stored_times import AHEAD_SECONDS
+from common.failpoints import failpoint
+from common.reason_codes import Code
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.monitoring.oco_order import IS_LEG, LEGS, reached_at
 from prices.ranges import (

@@ -6,7 +6,7 @@ and looks again at orders whose account has got another price source.
 
 from django.db import transaction
 
-from common.sql import run
+from common.db.sql import run
 
 # An order may end in many ways while its trigger is armed. The monitor never fires such a one.
 DISARM_ENDED = """

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from common.sql import Query, columns, periodic_rows, rows, run
+from common.db.sql import Query, columns, periodic_rows, rows, run
 from execution.base.statements import event_rows_sql, insert_events_sql
 from execution.monitoring.stop_failover import UNREAD_SECONDS
 from execution.submission.rows import QUOTE_MAX_AGE_SECONDS

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
-from common import shared_sessions
+from common.db import shared_sessions
+from common.db.sql import Query, periodic_rows, run
 from common.operational.current import settings_now
-from common.sql import Query, periodic_rows, run
 from events.http_post import Try, request
 from execution.base.statements import ALL_PENDING_SQL
 from execution.dispatch.order_dispatcher import CALL_NOT_ENDED

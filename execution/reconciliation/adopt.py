@@ -13,10 +13,10 @@ from django.conf import settings
 
 from brokers.types import Execution, HeldLevels, OrderReport, ReportKind, Side
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.errors import ConflictError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.base.archived_orders import archived_orders
 from execution.ids import all_attempts, new_client_order_id

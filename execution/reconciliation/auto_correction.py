@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
+from common.db.sql import Query, columns, rows, run
 from common.reason_codes import Code
-from common.sql import Query, columns, rows, run
 from execution.base.drift_items import DriftRecord
 from execution.base.statements import is_entry_of_sql
 from execution.reconciliation.missing_positions import SEEN_AGAIN_AFTER, external_close_report

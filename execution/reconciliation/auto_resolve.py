@@ -11,8 +11,8 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
+from common.db.sql import array, columns, periodic_run
 from common.reason_codes import Code
-from common.sql import array, columns, periodic_run
 from execution.reconciliation.compare_positions import POSITION_CODES
 
 COMPARED = (

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from django.db import transaction
 from django.utils import timezone
 
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError
-from common.formatting import sentence
 from common.permissions import Right
 from common.reason_codes import Code
-from common.sql import run
+from common.web.formatting import sentence
 from connections.services import check_owner
 from execution.base import reconciliation_requests
 from execution.models import Decision, DriftItem

@@ -6,10 +6,10 @@ from decimal import Decimal
 from django.utils import timezone
 
 from brokers.types import OrderReport, ReportKind
+from common.db.sql import array, rows, run
 from common.errors import ConflictError
 from common.money import divide
 from common.reason_codes import Code
-from common.sql import array, rows, run
 from execution.exits.legs import closers
 from execution.exits.orders import ExitRequest, open_exits
 from execution.ids import all_attempts

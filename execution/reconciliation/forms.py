@@ -5,8 +5,8 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest
 
-from common.confirmation import ConfirmationPage
 from common.form_fields import Amount
+from common.web.confirmation import ConfirmationPage
 from execution.models import Decision, DriftItem
 from execution.reconciliation import decisions, presentation
 from execution.reconciliation.adopt import Levels

@@ -15,8 +15,8 @@ from uuid import UUID
 from django.db import transaction
 
 from brokers.types import BrokerOrder, OrderReport, OrderTerms
+from common.db.sql import Query, periodic_rows, run
 from common.reason_codes import Code
-from common.sql import Query, periodic_rows, run
 from execution.base.change_events import changed_event_sql
 from execution.base.changed_orders import listed_order, terms_report
 from execution.base.statements import AT_BROKER_SQL, insert_events_sql

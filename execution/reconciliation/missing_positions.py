@@ -12,8 +12,8 @@ from uuid import UUID
 
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
+from common.db.sql import Query, rows
 from common.reason_codes import Code
-from common.sql import Query, rows
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.base.statements import opening_entry_join_sql

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import transaction
 
 from brokers.types import BrokerOrder, CancelRequest, HeldLevels
+from common.db.sql import Query, database_now, periodic_rows, rows
 from common.reason_codes import Code
-from common.sql import Query, database_now, periodic_rows, rows
 from connections.selectors import AccountRow, LaneAccount
 from execution.base.drift_items import DriftRecord
 from execution.base.statements import sent_as_sql

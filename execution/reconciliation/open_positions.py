@@ -10,9 +10,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from common.db.sql import Query, periodic_rows
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, periodic_rows
 from connections.selectors import LISTED_INSTRUMENTS_SQL, AccountRow, account_join_sql, tick_sql
 from execution.base.archived_orders import archived_orders
 from execution.base.drift_items import DriftRecord

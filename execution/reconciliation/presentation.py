@@ -7,9 +7,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from common.confirmation import Consequence
-from common.formatting import age, hint, number, sentence
 from common.reason_codes import Code
+from common.web.confirmation import Consequence
+from common.web.formatting import age, hint, number, sentence
 from execution.models import Decision, DriftItem
 from execution.reconciliation.auto_correction import surplus
 from execution.reconciliation.decisions import actions_of

@@ -18,10 +18,10 @@ import structlog
 from django.db import transaction
 
 from common.bisection import process_with_bisection
-from common.database_errors import is_database_trouble
+from common.db.errors import is_database_trouble
+from common.db.sql import Query, periodic_rows, rows, run
 from common.failpoints import failpoint
 from common.operational.current import settings_now
-from common.sql import Query, periodic_rows, rows, run
 from connections.exposure import is_monitored_sql
 from connections.selectors import (
     CONNECTIONS_WITH_HEALTH_SQL,

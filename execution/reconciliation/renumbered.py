@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from common.db.sql import columns, run
 from common.reason_codes import Code
-from common.sql import columns, run
 from execution.base.statements import insert_log_sql, position_log_rows_sql
 from execution.reconciliation.compare_positions import Differences
 from positions.broker_reads import RELINK_SQL

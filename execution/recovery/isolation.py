@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from common.clocks import machine_time
+from common.db.sql import Query, array, periodic_rows, run
 from common.reason_codes import Code
-from common.sql import Query, array, periodic_rows, run
 from execution.dispatch.order_dispatcher import OrderDispatcher
 
 GROUP = 16  # about the root of a bundle

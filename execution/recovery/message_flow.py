@@ -12,8 +12,8 @@ import structlog
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from common import message_queues
 from common.clocks import machine_time
+from common.process import message_queues
 
 log = structlog.get_logger(__name__)
 FLOW_SECONDS = 3.0  # after its length has fallen a queue counts as served for so long

@@ -27,8 +27,8 @@ from brokers.shared_reads import shared_reads
 from brokers.types import BrokerOrder, BrokerPosition, OrderReport
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
+from common.db.sql import array, columns, periodic_rows, run
 from common.operational.current import settings_now
-from common.sql import array, columns, periodic_rows, run
 from connections.error_messages import explain
 from connections.selectors import spec_from_row
 from connections.services import (

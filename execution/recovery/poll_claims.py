@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from common.sql import Query
+from common.db.sql import Query
 from connections.selectors import (
     HOST_IS_UP_SQL,
     SPEC_COLUMNS,

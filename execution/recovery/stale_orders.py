@@ -8,9 +8,9 @@ is valid.
 Statements order by `id + 0`: with `id` the planner may walk the primary key of all orders.
 """
 
+from common.db.sql import run
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import run
 from connections.selectors import PRESET_JOIN_SQL, connection_join_sql
 from execution.base.statements import (
     OPEN_CHANGE_SQL,

@@ -23,10 +23,7 @@ from brokers.host_limiter import CallPriority
 from brokers.registry import adapter_for
 from brokers.types import ExitSafety, OrderReport
 from common.clocks import market_now
-from common.failpoints import failpoint
-from common.operational.current import settings_now
-from common.reason_codes import Code
-from common.sql import (
+from common.db.sql import (
     IdRow,
     Query,
     array,
@@ -36,6 +33,9 @@ from common.sql import (
     periodic_run,
     run,
 )
+from common.failpoints import failpoint
+from common.operational.current import settings_now
+from common.reason_codes import Code
 from connections.selectors import SPEC_COLUMNS, LaneAccount, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items

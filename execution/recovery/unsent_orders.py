@@ -10,8 +10,8 @@ from typing import NamedTuple
 import structlog
 from django.db import transaction
 
+from common.db.sql import Query, rows
 from common.failpoints import failpoint
-from common.sql import Query, rows
 from execution.base.high_water_mark import HighWaterMark, refuse_server_behind
 from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.report_writer import apply_or_defer

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import structlog
 
+from common.db.sql import IdRow, Query, array, columns, rows, run
 from common.money import floor_to_step, plain
-from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
 from execution.reports import sql

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import structlog
 
 from brokers.types import DECISIONS, Execution, OrderReport, ReportKind
+from common.db.sql import IdRow, Query, array, rows, run
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, rows, run
 from connections.selectors import connection_join_sql, instrument_join_sql
 from execution.ids import all_attempts
 from execution.models import Status

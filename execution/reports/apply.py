@@ -16,9 +16,9 @@ import structlog
 from django.db import transaction
 
 from brokers.types import Execution, OrderReport, ReportKind
+from common.db.sql import array, columns, kept_plans, rows
 from common.errors import CONTENT_ERRORS
 from common.failpoints import failpoint
-from common.sql import array, columns, kept_plans, rows
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
 from execution.ids import all_attempts, base_of
 from execution.models import Status

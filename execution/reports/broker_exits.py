@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from brokers.types import CloseCause, OrderReport
-from common.sql import array, columns, rows, run
+from common.db.sql import array, columns, rows, run
 from execution.exits.orders import next_leg
 from execution.ids import all_attempts, base_of
 from execution.reports.broker_exits_sql import (

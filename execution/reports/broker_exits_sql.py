@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from common.sql import IdRow, Query
+from common.db.sql import IdRow, Query
 from execution.base.statements import opens_position_sql
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
 from positions.joins import entry_position_join_sql, position_join_sql

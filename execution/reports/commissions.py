@@ -14,8 +14,8 @@ from typing import NamedTuple
 from django.db import transaction
 
 from brokers.types import Execution, OrderReport, ReportKind
+from common.db.sql import IdRow, Query, columns, rows, run
 from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.exits.reservations import lock_positions_of
 from execution.reports import sql

@@ -21,8 +21,8 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from brokers.types import Execution
+from common.db.sql import Query, array, columns, rows, run
 from common.money import divide
-from common.sql import Query, array, columns, rows, run
 from execution.reports.fees import SAME_CURRENCY, FeeRate, FeeRates, converted, withheld_fee
 from execution.reports.sql import NewFill, OrderRow
 from execution.reports.voided_fills import VoidedFillRow, load_voided, store_voided

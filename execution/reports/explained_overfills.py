@@ -18,10 +18,10 @@ import structlog
 from django.db import transaction
 
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
+from common.db.sql import Query, array, rows, run
 from common.errors import CONTENT_ERRORS
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Query, array, rows, run
 from execution.base.statements import opens_position_sql
 from execution.reports.apply import apply_reports
 from execution.reports.overfills import CountedFill, load_counted, lock_exit

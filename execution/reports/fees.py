@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from brokers.types import Execution
+from common.db.sql import Query, array, rows, run
 from common.money import to_stored
-from common.sql import Query, array, rows, run
 from execution.base.statements import opens_position_sql
 from execution.reports.sql import OrderRow
 from positions.joins import entry_position_join_sql

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from brokers.types import OrderReport
+from common.db.sql import Query, columns, rows, run
 from common.reason_codes import Code
-from common.sql import Query, columns, rows, run
 from positions.quantities import reopen_positions_sql
 from positions.row_locks import lock_positions
 

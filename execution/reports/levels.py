@@ -12,8 +12,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from brokers.types import HeldLevels, OrderReport, ReportKind
+from common.db.sql import IdRow, Query, array, columns, rows, run
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.reconciliation_requests import request_reconciliation
 from positions.broker_levels import store_reported_levels_sql
 from positions.joins import entry_position_join_sql

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from brokers.types import DECISIONS, Execution, OrderReport, OrderType, ReportKind, Side
+from common.db.sql import rows
 from common.money import divide, plain
 from common.reason_codes import Code
-from common.sql import rows
 from common.units import Unit, size_of
 from execution.base.drift_items import write_drift
 from execution.ids import at_attempt, attempt_of

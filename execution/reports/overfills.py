@@ -17,9 +17,9 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from brokers.types import Execution, OrderReport, ReportKind
+from common.db.sql import IdRow, Query, array, rows
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, rows
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.ids import all_attempts
 from execution.reports.apply import apply_reports

@@ -12,10 +12,10 @@ import structlog
 from brokers.redaction import storable
 from brokers.types import DECISIONS, ReportKind, Side
 from brokers.worst_price import is_worse_than
+from common.db.sql import array, columns, rows, run
 from common.money import plain
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import array, columns, rows, run
 from common.units import Unit
 from execution.base.market_facts import contradicts, doubt_facts
 from execution.base.reconciliation_requests import request_reconciliation

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from common.sql import run
+from common.db.sql import run
 from execution.base.statements import opens_position_sql
 from execution.reports.close_reasons import close_reason_sql, is_rest_sql
 from positions.joins import entry_position_join_sql, position_join_sql

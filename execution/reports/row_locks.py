@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from brokers.types import OrderReport
-from common.sql import IdRow, Query, array, rows
+from common.db.sql import IdRow, Query, array, rows
 from execution.ids import all_attempts, base_of
 from positions.joins import entry_position_join_sql
 from positions.row_locks import lock_unlocked_sql

@@ -4,8 +4,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from common.db.sql import IdRow, Query
 from common.reason_codes import Code
-from common.sql import IdRow, Query
 from connections.selectors import (
     OWNER_ID_SQL,
     PRESET_JOIN_SQL,

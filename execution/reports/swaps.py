@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, columns, rows, run
+from common.db.sql import Query, columns, rows, run
 from execution.base.statements import opens_position_sql
 from execution.reports.order_changes import OrderChange
 from positions.joins import entry_position_join_sql

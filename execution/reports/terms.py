@@ -7,7 +7,7 @@ twice, or after the order has ended, changes nothing more.
 from collections.abc import Iterable
 
 from brokers.types import OrderReport
-from common.sql import columns, run
+from common.db.sql import columns, run
 from execution.base.statements import AT_BROKER_SQL
 
 # Nothing below what has filled. A price that the broker does not report any more, as the stop price

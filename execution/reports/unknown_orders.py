@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from brokers.types import OrderReport, ReportKind
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from execution.base.archived_orders import KnownOrder, archived_orders
 from execution.base.drift_items import write_drift
 from execution.base.dropped_messages import record_dropped

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from brokers.types import OrderReport
-from common.sql import Query, columns, rows, run
+from common.db.sql import Query, columns, rows, run
 
 
 class VoidedFillRow(NamedTuple):

@@ -26,9 +26,9 @@ from brokers.types import (
     OrderReport,
     ReportKind,
 )
-from common import shared_sessions
+from common.db import shared_sessions
+from common.db.sql import Query, columns, rows
 from common.operational.current import settings_now
-from common.sql import Query, columns, rows
 from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
 from execution.base.statements import opening_entry_join_sql
 from execution.dispatch.background_calls import send_deadline

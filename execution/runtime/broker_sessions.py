@@ -18,8 +18,8 @@ import structlog
 from brokers.base import outcome_of
 from brokers.registry import adapter_for, capabilities_if_usable
 from common.clocks import machine_time
+from common.db.sql import array, rows
 from common.operational.current import settings_now
-from common.sql import array, rows
 from connections import session_lanes
 from connections.selectors import (
     IdleAccount,

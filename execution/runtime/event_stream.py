@@ -13,11 +13,11 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.base import BrokerError, ReadFailed, outcome_of
 from brokers.types import OrderReport
-from common import shared_sessions
 from common.clocks import machine_time
+from common.db import shared_sessions
+from common.db.sql import periodic_rows
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import periodic_rows
 from connections.selectors import TYPES_AND_LANES_SQL
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.dispatch.deferred_reports import DEFER_SECONDS, log_blocked, without_levels

@@ -13,9 +13,9 @@ from datetime import datetime
 from uuid import UUID
 
 from brokers.types import DECISIONS, OrderReport, ReportKind
-from common.formatting import with_hint
+from common.db.sql import array, rows
 from common.reason_codes import Code
-from common.sql import array, rows
+from common.web.formatting import with_hint
 from connections.services import (
     RetryPolicy,
     mark_active,

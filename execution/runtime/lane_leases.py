@@ -15,8 +15,8 @@ import structlog
 from django.db import transaction
 
 from common.clocks import machine_time
+from common.db.sql import array, periodic_rows, run
 from common.failpoints import failpoint
-from common.sql import array, periodic_rows, run
 from connections.selectors import connection_join_sql
 from connections.services import (
     free_lanes,

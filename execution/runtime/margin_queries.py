@@ -17,7 +17,7 @@ from brokers.base import outcome_of
 from brokers.registry import adapter_for, broker_types, capabilities_if_usable
 from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
-from common.sql import array, periodic_rows, rows
+from common.db.sql import array, periodic_rows, rows
 from connections import session_lanes
 from connections.selectors import connection_join_sql, health_reasons, spec_from_row
 from connections.session_lanes import GENERAL

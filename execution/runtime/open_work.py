@@ -16,7 +16,7 @@ from typing import NamedTuple
 from django.db import DatabaseError, InterfaceError, connection
 
 from common.clocks import machine_time
-from common.sql import Query, periodic_rows, rows
+from common.db.sql import Query, periodic_rows, rows
 from connections.selectors import ANY_HALT_TO_CARRY_OUT_SQL, ANY_LOSS_LIMIT_SQL
 from connections.session_lanes import held_lanes
 from execution.base.statements import ALL_PENDING_SQL

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, array, periodic_rows
+from common.db.sql import Query, array, periodic_rows
 from execution.base.job_alarm import JobAlarm
 
 WAKE_SECONDS = 0.1  # between the polls of an account that are woken

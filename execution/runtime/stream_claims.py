@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Query, array, columns, periodic_rows, run
+from common.db.sql import Query, array, columns, periodic_rows, run
 from connections.selectors import (
     HOST_IS_UP_SQL,
     SPEC_COLUMNS,

@@ -17,9 +17,9 @@ from enum import Enum, auto
 from typing import NamedTuple
 from uuid import uuid4
 
-from common import shared_sessions
 from common.clocks import machine_time
-from common.sql import Query, database_now, periodic_run, rows, run
+from common.db import shared_sessions
+from common.db.sql import Query, database_now, periodic_run, rows, run
 
 LEASE_SECONDS = 15
 FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32

@@ -17,11 +17,11 @@ from django.db import connection
 from brokers import rate_limits
 from brokers.base import ReadFailed
 from brokers.maintenance_windows import Maintenance
-from common import shared_sessions
 from common.clocks import machine_time
+from common.db import shared_sessions
+from common.db.sql import exchange, run
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import exchange, run
 from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner

@@ -11,10 +11,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from common.db.sql import array, rows
 from common.errors import ConflictError
 from common.permissions import Right, require
 from common.reason_codes import Code
-from common.sql import array, rows
 from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget
 from execution import services

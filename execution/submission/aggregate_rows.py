@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+from common.db.sql import IdRow, Query, array, columns, rows, run
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, log_rows_sql
 from execution.reports.member_shares import closing_minimum
 from execution.submission.aggregation import Bounds, may_join

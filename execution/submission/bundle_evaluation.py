@@ -10,9 +10,9 @@ from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec, PositionMode
 from common.clocks import market_now
+from common.db.sql import array, rows
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import array, rows
 from connections.models import HaltMode
 from connections.selectors import health_reasons
 from execution.base.kill_switch import Halts, read_halts, unreconciled_in_epoch

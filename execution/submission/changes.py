@@ -11,10 +11,10 @@ from decimal import Decimal
 from brokers.price_rounding import round_entry_price, round_level_price
 from brokers.registry import capabilities_of
 from brokers.types import OrderField, OrderType
+from common.db.sql import array, rows
 from common.figure_names import BASE_UNIT, Bound, Limit
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import array, rows
 from connections.selectors import spec_without_credentials
 from execution.base.kill_switch import read_halts
 from execution.models import Order

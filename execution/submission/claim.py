@@ -15,10 +15,10 @@ from django.db import transaction
 
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
+from common.db.sql import array, rows, run
 from common.failpoints import failpoint
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import array, rows, run
 from connections.selectors import spec_from_row
 from connections.session_lanes import held_lanes
 from execution.base.high_water_mark import HighWaterMark, checked_plans

@@ -1,6 +1,6 @@
 """The statements of the claim; `claim.py` describes their order."""
 
-from common.sql import Query
+from common.db.sql import Query
 from connections.entry_limits import ENTRY_LIMITS, EntryLimit
 from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,

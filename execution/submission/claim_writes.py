@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from common.db.sql import Query, record_arrays, records_sql, rows, run
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, record_arrays, records_sql, rows, run
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,

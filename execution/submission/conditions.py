@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from common.clocks import machine_seconds_until, market_now
+from common.db.sql import Query, array, columns, rows, run
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, is_partly_known_sql, log_rows_sql
 from execution.models import may_move_sql
 from execution.submission.order_loading import load_orders

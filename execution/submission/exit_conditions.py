@@ -6,7 +6,7 @@ signal, too (`monitoring/condition_exits.py` judges those of positions and of wo
 
 from collections.abc import Sequence
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from execution.submission.conditions import (
     ConditionRow,
     Verdict,

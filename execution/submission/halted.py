@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from common.db.sql import IdRow, Query, array, rows
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, rows
 from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from execution.base.high_water_mark import HighWaterMark, checked_plans
 from execution.base.kill_switch import Halts, denial_code

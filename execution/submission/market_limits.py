@@ -18,7 +18,7 @@ from connections.symbol_filter import is_allowed
 from connections.trading_sessions import is_open
 from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import HUNDRED, Denial
-from signals.price_guard import deviation_percent
+from signals.checks.price_guard import deviation_percent
 from signals.symbols import slippage_unit
 
 _PLACES = 6

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from execution.models import TriggerKind
 from execution.submission.outcomes import MovedTrail
 from execution.submission.rows import OrderRow

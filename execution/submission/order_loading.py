@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from common.sql import array, columns, rows
+from common.db.sql import array, columns, rows
 from connections.entry_limits import EntryLimits
 from execution.submission import claim_sql as sql
 from execution.submission.rows import OrderRow

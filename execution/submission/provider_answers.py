@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from common.db.sql import Query, columns, rows
 from common.reason_codes import Code
-from common.sql import Query, columns, rows
 from connections.models import DecisionProvider, FailRule
 from execution.submission.outcomes import Deferred
 from execution.submission.rows import OrderRow

@@ -3,8 +3,8 @@
 import structlog
 from django.db import DatabaseError, transaction
 
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from execution.base.dropped_messages import new_reference
 from execution.base.statements import (
     event_rows_sql,

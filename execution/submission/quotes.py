@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from common.formatting import sentence
 from common.reason_codes import Code
+from common.web.formatting import sentence
 from connections.models import SizingMode
 from connections.selectors import is_twin_account
 from execution.submission.entry_prices import EntryMarket

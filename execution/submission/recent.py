@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from common.clocks import machine_seconds_until, market_now
-from common.sql import Query, columns, rows
+from common.db.sql import Query, columns, rows
 from connections.trading_day import trading_day
 from execution.base.statements import LIVE_SQL, counts_as_live_sql, is_partly_known_sql
 from execution.submission.rows import OrderRow, SignalRow

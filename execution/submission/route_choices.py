@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
 from connections import eligibility
 from connections.selectors import ROUTE_ACCOUNTS_SQL
 from execution.base.rotation import rotation_of

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from common.clocks import market_now
+from common.db.sql import IdRow, Query, array, columns, rows, run
 from common.reason_codes import Code
-from common.sql import IdRow, Query, array, columns, rows, run
 from connections import eligibility
 from connections.selectors import (
     ENTRY_SUBSCRIPTION_JOIN_SQL,

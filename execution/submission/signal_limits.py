@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from common.db.sql import Query, array, rows
 from common.figure_names import Limit
 from common.money import rounded_apart, to_stored
 from common.reason_codes import Code
-from common.sql import Query, array, rows
 from connections.selectors import not_twin_sql
 from execution.base.statements import counts_as_live_sql
 from execution.submission.rows import QuoteRow, SignalRow

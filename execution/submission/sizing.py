@@ -11,10 +11,10 @@ from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple, Protocol
 
 from common.figure_names import ACCOUNT_CURRENCY, BASE_UNIT, Limit
-from common.formatting import units_of
 from common.limit_figures import Figures
 from common.money import ceil_to_step, floor_to_step, plain, significant, to_stored
 from common.reason_codes import Code
+from common.web.formatting import units_of
 from connections.models import SizingMode
 from signals.models import RiskCategory
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from brokers.types import PositionMode
 from common.clocks import machine_seconds_until
+from common.db.sql import Query, array, columns, rows, run
 from common.reason_codes import Code
-from common.sql import Query, array, columns, rows, run
 from execution.base.statements import insert_log_sql, is_partly_known_sql, log_rows_sql
 from execution.submission.outcomes import Intent
 from execution.submission.rows import OrderRow, SignalRow

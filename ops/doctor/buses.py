@@ -9,7 +9,7 @@ from brokers.types import Check
 from buses.incoming.lanes import LATE_SECONDS, configured_lanes
 from buses.models import BusLane, BusMessage, BusSink, DeadLetter
 from buses.sinks import name_of
-from common.sql import database_now
+from common.db.sql import database_now
 from ops.doctor.verdicts import failure, warning, well
 
 NAME = "buses"

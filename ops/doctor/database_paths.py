@@ -4,8 +4,8 @@ from django.db import DatabaseError, connections
 
 from analytics.replica import replica_lag
 from brokers.types import Check
-from common.direct_sessions import REPLICA, direct_alias, is_pooled
-from common.sql import rows
+from common.db.direct_sessions import REPLICA, direct_alias, is_pooled
+from common.db.sql import rows
 from ops.doctor.verdicts import CheckFunction, failure, warning, well
 
 REPLICA_LAG = 64 * 2**20  # bytes

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from django.db import DatabaseError, InterfaceError, connection
 
 from brokers.types import Check
-from common.direct_sessions import is_pooled
+from common.db.direct_sessions import is_pooled
 from ops.doctor import (
     archive,
     buses,

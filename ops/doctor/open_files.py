@@ -6,7 +6,7 @@ import socket
 from django.db.models.functions import Now
 
 from brokers.types import Check
-from common.open_files import accounts_for, limit_of
+from common.process.open_files import accounts_for, limit_of
 from connections.models import ExecutionConnection
 from execution.models import WorkerLease
 from ops.doctor.verdicts import CheckFunction, failure, warning, well

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from brokers.types import Check
 from common.clocks import market_now
-from common.formatting import age, join_first
-from common.sql import rows
-from common.stored_times import AHEAD_SECONDS
+from common.db.sql import rows
+from common.db.stored_times import AHEAD_SECONDS
+from common.web.formatting import age, join_first
 from connections.exposure import is_monitored_sql
 from connections.models import DataConnection
 from connections.selectors import LIVE_KINDS, PARTIAL, SourceStatus, source_status, with_status

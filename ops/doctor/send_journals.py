@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from brokers.types import Check
-from common.formatting import join_first
+from common.web.formatting import join_first
 from execution.dispatch.journal_folder import (
     SUFFIX,
     filesystem_of,

@@ -14,8 +14,8 @@ from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
 
 from brokers.types import Check
-from common import message_queues
-from common.formatting import join_first
+from common.db.sql import database_now, rows
+from common.process import message_queues
 from common.sealing import (
     CannotOpenError,
     new_private_key,
@@ -23,11 +23,11 @@ from common.sealing import (
     public_key_of,
     seal,
 )
-from common.sql import database_now, rows
+from common.web.formatting import join_first
 from config import databases
 from config.python_build import is_optimized
 from ops.doctor.verdicts import CheckFunction, failure, graded, warning, well
-from users.account_mails import MailStatus, mail_status
+from users.mails.account_mails import MailStatus, mail_status
 
 CLOCK_WARN, CLOCK_FAIL = 0.5, 5.0
 ROLES = ("fillcast_trade", "fillcast_web")
@@ -250,7 +250,7 @@ def row_security() -> Check:
     )
     unprotected = [row.relname for row in tables if not (row.is_on and row.has_policy)]
     if unprotected:
-        remedy = "Run `manage.py migrate`; a new table needs a line of common.row_security."
+        remedy = "Run `manage.py migrate`; a new table needs a line of common.db.row_security."
         return failure(name, f"Without it: {join_first(unprotected, 5)}.", remedy)
     return well(name, f"On for all {len(tables)} tables.")
 

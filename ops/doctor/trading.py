@@ -10,10 +10,10 @@ from brokers.base import outcome_of
 from brokers.registry import adapter_for
 from brokers.types import Check
 from common.clocks import market_now
-from common.formatting import age
+from common.db.sql import database_now, rows
+from common.db.stored_times import Found, find_times_ahead
 from common.sealing import is_sealed_with_key
-from common.sql import database_now, rows
-from common.stored_times import Found, find_times_ahead
+from common.web.formatting import age
 from connections import session_lanes
 from connections.exposure import is_monitored_sql
 from connections.models import DecisionProvider, Epoch, ProviderKind

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from brokers.types import Check, CheckResult
-from common.formatting import age
-from common.stored_times import AHEAD_SECONDS
+from common.db.stored_times import AHEAD_SECONDS
+from common.web.formatting import age
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
 SECONDS = 5  # time limit for one statement or one call to a broker

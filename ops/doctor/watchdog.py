@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from brokers.types import Check
-from common.formatting import age
+from common.db.sql import database_now
 from common.operational.current import settings_now
-from common.sql import database_now
+from common.web.formatting import age
 from execution.models import WatchdogPing
 from ops.doctor.verdicts import CheckFunction, failure, warning, well
 

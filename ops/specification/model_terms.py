@@ -33,7 +33,7 @@ MODEL_TERMS = (
                 "when it is entered",
                 "execution/submission/bundle_evaluation.py evaluate",
                 "execution/submission/risk.py",
-                "signals/draft.py",
+                "signals/reading/draft.py",
             ),
             row(
                 "`ExecutionTracker`",
@@ -166,8 +166,8 @@ MODEL_TERMS = (
                 "`idempotency_key`",
                 "a signal's external id, one for each feed; the header Idempotency-Key of "
                 "requests; a client order id for each order",
-                "signals/ingest.py save_draft",
-                "common/repeatable.py",
+                "signals/publishing/ingest.py save_draft",
+                "common/web/repeatable.py",
                 "execution/ids.py new_client_order_id",
             ),
             row(

@@ -127,7 +127,7 @@ OUTSIDE_TERMS = (
                 "`idempotency`: `enabled`, `check_window_hours`, `dedupe_by`",
                 "the same; the database's unique constraints stay in any case",
                 "common/operational/document.py Idempotency",
-                "signals/repetitions.py",
+                "signals/checks/repetitions.py",
             ),
             row(
                 "`fill_tracking`: `track_partial_fills`, `update_interval_seconds`, "

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.readiness import announce_ready
+from common.process.readiness import announce_ready
 from ops.embedded._launch import end_with_parent, give_way
 
 MOST_BYTES = 64_000  # of a request

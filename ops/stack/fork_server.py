@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from common.readiness import VARIABLE as READY_FILE
+from common.process.readiness import VARIABLE as READY_FILE
 from ops.embedded import orphans, processes
 from ops.stack.fork_program import START, Request
 from ops.stack.forked_process import ForkedProcess, RunningProcess

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from common.readiness import VARIABLE as READY_FILE
+from common.process.readiness import VARIABLE as READY_FILE
 from ops.embedded import orphans, processes
 from ops.stack.forked_process import RunningProcess
 

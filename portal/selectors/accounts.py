@@ -11,9 +11,9 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.urls import reverse
 
 from analytics.orders.page_updates import OrderUpdates, order_updates_of
-from common.formatting import hint, sentence
-from common.list_columns import other_columns
 from common.reason_codes import Code
+from common.web.formatting import hint, sentence
+from common.web.list_columns import other_columns
 from connections.forms import (
     broker_type_label,
     display_settings,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from signals.models import Feed, FeedToken
-from users.setter_keys import read_keys
+from users.keys.setters import read_keys
 
 MOST = 50
 

@@ -15,12 +15,12 @@ from django.db.models import (
     Subquery,
 )
 
-from analytics.record_selectors import FeedFigures, figures_of_feeds
+from analytics.records.selectors import FeedFigures, figures_of_feeds
 from common.clocks import market_now
 from connections.models import Subscription, SubscriptionTwin
 from portal.selectors.accounts import Account
 from signals.models import Feed, FeedTerms
-from signals.record_selectors import feeds_with_new
+from signals.records.selectors import feeds_with_new
 from signals.selectors import feeds_for
 from users.models import User
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from analytics.orders.explanations import Explanation, explain
 from analytics.orders.figures import with_figures
 from analytics.what_if.position_outlook import Surroundings, with_first_stop
-from common.formatting import sentence
+from common.web.formatting import sentence
 from connections.models import Instrument, LaneLease
 from connections.session_lanes import HANDOVER_SECONDS
 from execution.base.kill_switch import read_halts

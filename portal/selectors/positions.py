@@ -8,10 +8,10 @@ from typing import Any
 from django.utils import timezone
 
 from common.clocks import market_now
-from common.list_columns import other_columns
 from common.money import divide
 from common.reason_codes import Code
 from common.units import Unit, size_of
+from common.web.list_columns import other_columns
 from connections.models import ExecutionConnection
 from connections.selectors import is_twin_account
 from positions.models import ExecutionPosition, PositionQuerySet

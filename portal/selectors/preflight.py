@@ -11,10 +11,10 @@ from typing import Any
 from analytics.models import Preflight
 from analytics.preflight.outcome import Fate
 from analytics.preflight.prices import BASIS_TEXTS
-from common.formatting import amount, hint, sentence
 from common.money import plain, significant
+from common.web.formatting import amount, hint, sentence
 from portal.result_charts import ResultChart, day_chart
-from signals.record_selectors import WITHHELD
+from signals.records.selectors import WITHHELD
 
 NOT_COVERED = (
     "Trades whose result is not known, as no price after their entry is kept: they are in no figure"

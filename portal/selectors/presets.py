@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from django.db.models import Prefetch, QuerySet
 
-from common.formatting import number
+from common.web.formatting import number
 from connections.models import ExecutionConnection, LossLimit, SizingMode, TradingPreset
 from portal.selectors.accounts import presets_for
 from users.models import User

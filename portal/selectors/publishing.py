@@ -6,13 +6,13 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.shortcuts import get_object_or_404
 
 from analytics.orders.followers import FeedResult, results_of
-from common.confirmation import Consequence
-from common.formatting import number, quantity
+from common.web.confirmation import Consequence
+from common.web.formatting import number, quantity
 from connections.selectors import Followers, followers_of
 from portal.selectors.halts import Halt, halts_affecting
+from signals.checks.price_guard import notice
 from signals.models import Action, Approval, ApprovalRequest, Feed, RequestOutcome, Signal
-from signals.preview import FEW, Outcome, Preview
-from signals.price_guard import notice
+from signals.publishing.preview import FEW, Outcome, Preview
 from users.models import User
 
 A_PAGE, MOST_WAITING, MOST_TRADES = 30, 50, 200

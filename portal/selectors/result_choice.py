@@ -9,9 +9,9 @@ from datetime import date
 
 from django.http import QueryDict
 
-from analytics.periods import Kind, Period, period_of
-from analytics.reports import BookKey, Report, ReportAccount, books, report, report_accounts
-from analytics.results import ALL, Scope
+from analytics.results.closed_trades import ALL, Scope
+from analytics.results.periods import Kind, Period, period_of
+from analytics.results.reports import BookKey, Report, ReportAccount, books, report, report_accounts
 from common.clocks import market_now
 from common.time_zones import is_time_zone
 from connections.models import ExecutionConnection

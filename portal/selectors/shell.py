@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from common.sql import rows
+from common.db.sql import rows
 from events.selectors import unread_count_sql
 from execution.monitoring.scan_heartbeat import SCAN_STATUS_SQL, ScanStatus
 from portal.selectors.halts import SWITCH_COLUMNS, Halt, SwitchRow, affecting, as_halts

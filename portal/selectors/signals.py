@@ -16,7 +16,7 @@ from analytics.orders.figures import with_figures
 from analytics.orders.last_signals import last_received
 from analytics.orders.money import currency_of
 from analytics.orders.timeline import Step, timeline
-from common.formatting import SHARES, STATES, number
+from common.web.formatting import SHARES, STATES, number
 from execution.changes.changeable_orders import may_be_cancelled, may_be_changed
 from execution.changes.forms import change_line
 from execution.models import ArchivedOrder, EntryChange, Fill, Order, Status

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from alerts.models import TelegramBot, TelegramChat
-from common.formatting import known_code
 from common.reason_codes import Code
+from common.web.formatting import known_code
 from signals.models import Feed
-from users.setter_keys import read_keys, shown_key
+from users.keys.setters import read_keys, shown_key
 
 STALE = timedelta(minutes=3)
 """Telegram answers each call within half a minute."""

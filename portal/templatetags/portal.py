@@ -9,9 +9,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from analytics.orders.explanations import format_price
-from analytics.statistics import Figure
-from common.badges import badge
-from common.formatting import MINUS, age, gain, number
+from analytics.results.statistics import Figure
+from common.web.badges import badge
+from common.web.formatting import MINUS, age, gain, number
 from events.push_keys import offered_key
 from portal import history_cells
 

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from analytics.what_if.preset_use import uses_of_accounts
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import join_first
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.formatting import join_first
 from connections import services, tasks
 from connections.forms import (
     BrokerTypeForm,
@@ -28,7 +28,7 @@ from portal.pages import confirm, current_user, page, panel, tenants_only
 from portal.preset_texts import use_lines
 from portal.selectors.accounts import presets_for, price_sources_for
 from portal.views.accounts import address, find, request_test
-from users.session_factor import require_fresh_factor
+from users.sign_in.session_factor import require_fresh_factor
 
 NEED_A_TEST = frozenset({"settings", "credentials"})  # of an account's fields
 

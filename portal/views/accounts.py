@@ -14,8 +14,8 @@ from analytics.orders.explanations import explain
 from analytics.orders.figures import with_figures
 from analytics.orders.rounding_debt import rounding_debts
 from common.errors import ConflictError, InvalidInputError
-from common.formatting import sentence
 from common.reason_codes import Code
+from common.web.formatting import sentence
 from connections import services, tasks
 from connections.models import (
     DataConnection,

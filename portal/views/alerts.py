@@ -6,14 +6,14 @@ from django.urls import reverse
 
 from alerts.platform_messages import TEMPLATES
 from alerts.preview import preview_alert
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from portal.alert_forms import AddressForm, AlertTestForm, MappingForm, ReplaceForm, name_of
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.alerts import addresses_of
 from portal.selectors.publishing import own_feed
 from portal.selectors.telegram import bot_of
-from signals import feeds
+from signals.feeds import services as feeds
 from signals.models import Feed, FeedToken
 
 

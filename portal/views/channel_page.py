@@ -7,8 +7,8 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from events.channel_rules import kinds_from_pairs, kinds_of, set_kinds, set_rules
 from events.messages.labels import kind_label
 from events.models import ON_REQUEST, URGENT, Channel, WebhookMessage

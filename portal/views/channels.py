@@ -8,8 +8,8 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from events import confirmation
 from events.models import Channel
 from events.selectors import Waiting, channels_of, waiting_of

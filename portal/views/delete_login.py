@@ -5,8 +5,8 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from common.confirmation import add_form_error
 from common.errors import FillcastError
+from common.web.confirmation import add_form_error
 from connections.services import delete_login, items_of_login
 from portal.pages import current_user
 from portal.views.keys import signed_in_only

@@ -6,16 +6,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from analytics.record_figures import FEWEST
-from analytics.record_selectors import curve_of, record_of, trades_of
-from common.formatting import signed
+from analytics.records.figures import FEWEST
+from analytics.records.selectors import curve_of, record_of, trades_of
 from common.permissions import Right, require
+from common.web.formatting import signed
 from portal.pages import current_user, page, run_action, tenants_only, with_security_headers
 from portal.result_charts import ResultChart, day_chart
-from signals.feeds import update_feed
-from signals.late_publication import Mark
+from signals.checks.late_publication import Mark
+from signals.feeds.services import update_feed
 from signals.models import Feed
-from signals.record_selectors import (
+from signals.records.selectors import (
     WITHHELD,
     links,
     record_feed,

@@ -9,11 +9,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from analytics.orders.subscription_texts import live_lines
-from analytics.record_figures import FEWEST
+from analytics.records.figures import FEWEST
 from analytics.what_if.preset_use import uses_of_subscription
 from analytics.what_if.route_preview import preview_route
-from common.confirmation import ConfirmationPage, Consequence
 from common.stop_rules import RULE_FIELDS
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections import services
 from connections.forms import RouteForm, route_points
 from connections.models import Subscription

@@ -2,9 +2,9 @@
 
 from django.http import Http404, HttpRequest, HttpResponse
 
-from analytics.history import HISTORY, HistoryFilter
-from analytics.history_exports import as_csv, as_json, wanted_of
-from common.streaming import StreamedResponse
+from analytics.history.exports import as_csv, as_json, wanted_of
+from analytics.history.rows import HISTORY, HistoryFilter
+from common.web.streaming import StreamedResponse
 from connections.models import ExecutionConnection
 from portal.pages import current_user, page, tenants_only
 from signals.models import Feed

@@ -11,14 +11,15 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from portal import kept_forms
 from portal.pages import current_user, page, redirect_to_sign_in, run_action, with_security_headers
 from portal.sign_in_steps import home_url
-from users import api_keys, services
+from users import services
 from users.forms import ApiKeyForm
-from users.key_setups import SetUp, set_up_with
+from users.keys import rules as api_keys
+from users.keys.setups import SetUp, set_up_with
 from users.models import ApiKey, ApiKeyNetwork, User
 
 View = Callable[..., HttpResponse]

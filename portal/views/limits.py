@@ -5,13 +5,13 @@ from uuid import UUID
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 
-from common.confirmation import ConfirmationPage, Consequence
 from common.form_fields import Amount
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections import services
 from connections.models import TradingPause
 from portal.pages import confirm, current_user, tenants_only
 from portal.views.accounts import address, find
-from signals.option_forms import moment_field
+from signals.forms.options import moment_field
 from users.models import User
 
 

@@ -10,10 +10,10 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from analytics.what_if.preset_use import PresetUse, uses_of, uses_of_accounts, uses_of_subscription
-from common.confirmation import ConfirmationPage, Consequence
+from common.db.row_changes import ChangedFieldsForm
+from common.db.row_faults import row_faults
 from common.form_fields import Amount
-from common.row_changes import ChangedFieldsForm
-from common.row_faults import row_faults
+from common.web.confirmation import ConfirmationPage, Consequence
 from connections import services
 from connections.models import (
     ExecutionConnection,

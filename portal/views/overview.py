@@ -12,8 +12,8 @@ from django.urls import reverse
 from analytics.orders.halt_texts import RELEASE_RULE, halt_lines
 from analytics.selectors import equity_curves
 from common.clocks import market_now
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import gain_amount, number
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.formatting import gain_amount, number
 from connections import services
 from connections.models import HaltMode, KillSwitch
 from connections.services import HaltTarget

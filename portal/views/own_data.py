@@ -12,11 +12,11 @@ from django.http import (
 from django.urls import reverse
 from django.utils import timezone
 
-from common.streaming import StreamedResponse
+from common.web.streaming import StreamedResponse
 from portal.pages import current_user, run_action
 from portal.views.keys import own_page, signed_in_only
-from users import data_export
 from users.models import DataExport
+from users.people import data_export
 
 State = DataExport.State
 REFRESH_SECONDS = 2

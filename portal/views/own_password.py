@@ -14,7 +14,7 @@ from django.urls import reverse
 from portal.pages import current_user
 from portal.views.keys import own_page, signed_in_only
 from users.models import User
-from users.new_passwords import require_unchanged, store_password
+from users.sign_in.new_passwords import require_unchanged, store_password
 
 
 class OwnPasswordForm(PasswordChangeForm):

@@ -20,11 +20,11 @@ from analytics.what_if.position_outlook import (
     level_consequences,
     trailing_consequences,
 )
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
-from common.formatting import quantity
 from common.money import plain
 from common.stop_rules import ATR
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
+from common.web.formatting import quantity
 from execution import services, tasks
 from execution.changes.position_levels import break_even_level, steps_of
 from execution.changes.position_trailing import trailing_text

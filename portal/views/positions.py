@@ -8,14 +8,14 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from analytics.open_tables import OPEN_TABLES
+from analytics.history.open_tables import OPEN_TABLES
 from analytics.orders.scoped_results import positions_of_exits
 from analytics.what_if.position_outlook import exit_obstacles, fractions_text, halted_text
-from common.confirmation import ConfirmationPage, Consequence
 from common.errors import ConflictError
-from common.list_filters import by_account_and_pair
 from common.money import plain
 from common.reason_codes import Code
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.list_filters import by_account_and_pair
 from execution import services, tasks
 from execution.base.kill_switch import read_halts
 from execution.exits.forms import CloseForm, close_all_consequences, close_consequences

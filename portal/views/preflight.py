@@ -19,10 +19,10 @@ from analytics.preflight.services import (
     preflights_of,
     request_preflight,
 )
-from common.confirmation import add_form_error
 from common.errors import FillcastError
 from common.form_fields import Amount, WholeNumberInput
 from common.money import plain
+from common.web.confirmation import add_form_error
 from connections.models import Directions, Subscription
 from portal.files import csv_file
 from portal.forms import DIRECTIONS

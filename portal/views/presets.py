@@ -12,8 +12,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from analytics.what_if.preset_use import uses_of, uses_of_accounts
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import ConflictError, FillcastError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from connections import services
 from connections.models import LossLimit, TradingPreset
 from connections.services import preset_version

@@ -6,14 +6,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from common.confirmation import add_form_error
 from common.errors import FillcastError
+from common.web.confirmation import add_form_error
 from portal.pages import current_user, run_action
 from portal.views.keys import own_page, signed_in_only
 from portal.views.second_factor import check_own_password
-from users import email_addresses, services
-from users.account_mails import mail_status
-from users.profile_fields import FullNameField, TimeZoneField
+from users import services
+from users.mails.account_mails import mail_status
+from users.people import email_addresses
+from users.people.profile_fields import FullNameField, TimeZoneField
 
 
 class ProfileForm(forms.Form):

@@ -4,9 +4,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from common.formatting import known_code
 from common.reason_codes import Code
-from common.reason_links import retry_sentence
+from common.web.formatting import known_code
+from common.web.reason_links import retry_sentence
 from portal.pages import current_user, page, tenants_only, with_security_headers
 from portal.selectors.reasons import recent_orders_with
 

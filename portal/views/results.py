@@ -10,14 +10,14 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 
-from analytics.definitions import DEFINITIONS
-from analytics.exports import TABLES, Row, table_rows
-from analytics.periods import Kind, period_of
-from analytics.reports import Report, execution_report, executions
-from analytics.results import MonthRow, SumsRow
-from analytics.signal_quality import OTHERS, SignalExecution
-from common.formatting import amount as money_text
-from common.formatting import gain_amount, number
+from analytics.quality.signals import OTHERS, SignalExecution
+from analytics.results.closed_trades import MonthRow, SumsRow
+from analytics.results.definitions import DEFINITIONS
+from analytics.results.exports import TABLES, Row, table_rows
+from analytics.results.periods import Kind, period_of
+from analytics.results.reports import Report, execution_report, executions
+from common.web.formatting import amount as money_text
+from common.web.formatting import gain_amount, number
 from portal.files import csv_file
 from portal.pages import current_user, page, tenants_only
 from portal.result_charts import ResultChart, day_chart

@@ -7,8 +7,8 @@ from django.urls import reverse
 
 from analytics.orders.explanations import explain
 from analytics.orders.figures import with_figures
-from common.formatting import hint, sentence
 from common.reason_codes import Code
+from common.web.formatting import hint, sentence
 from execution.models import Order
 from execution.sample_orders import (
     CLOSE_AFTER_SECONDS,

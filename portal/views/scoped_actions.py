@@ -18,8 +18,8 @@ from analytics.orders.scoped_pages import (
     live_scope,
 )
 from analytics.orders.scoped_results import ResultLine, refresh_seconds, scoped_result
-from common.confirmation import ConfirmationPage
 from common.errors import FillcastError
+from common.web.confirmation import ConfirmationPage
 from connections.models import KillSwitch
 from connections.services import HaltTarget
 from execution import tasks

@@ -14,15 +14,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from common.confirmation import error_message
 from common.errors import FillcastError, InvalidInputError
+from common.web.confirmation import error_message
 from portal.pages import current_user, redirect_to_sign_in, with_security_headers
 from portal.sign_in_steps import complete_sign_in, home_url, pending_sign_in, safe_redirect
-from users import one_time_codes, second_factor
-from users.attempt_limits import Limit, undo_attempt
 from users.models import User
 from users.password_slots import SlotsBusyError
-from users.session_factor import is_fresh, record_second_factor
+from users.sign_in import one_time_codes, second_factor
+from users.sign_in.attempt_limits import Limit, undo_attempt
+from users.sign_in.session_factor import is_fresh, record_second_factor
 
 View = Callable[[HttpRequest], HttpResponse]
 NEW_SECRET = "new_second_factor"  # noqa: S105  # where the session keeps it, sealed

@@ -6,10 +6,10 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
+from common.web.confirmation import ConfirmationPage, Consequence
 from portal.pages import current_user, run_action
 from portal.views.keys import own_page, signed_in_only
-from users import login_sessions
+from users.sign_in import login_sessions
 
 
 @signed_in_only

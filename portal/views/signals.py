@@ -11,9 +11,9 @@ from analytics.orders.oco_pairs import cancelled_leg_text, pair_sentences
 from analytics.orders.slices import slice_result
 from analytics.what_if.market_analysis import market_analysis
 from common.clocks import market_now
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import STATES
 from common.permissions import Right, may
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.formatting import STATES
 from execution import services, tasks
 from execution.changes.forms import ChangeOrderForm, change_consequences, make_change
 from execution.models import EntryDecision, Order, Status
@@ -26,7 +26,7 @@ from portal.selectors.signals import (
     signal_summaries,
 )
 from signals.models import Approval, Signal
-from signals.preview import Preview, preview, visible_to
+from signals.publishing.preview import Preview, preview, visible_to
 from signals.selectors import managed_signals, signals_for
 from signals.totals import has_total, may_see_total, visible_total
 from users.models import User

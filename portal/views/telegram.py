@@ -8,13 +8,13 @@ from django.urls import reverse
 
 from alerts.models import TelegramBot, TelegramChat
 from alerts.telegram.services import change_bot, remove_bot, set_bot, set_chat
-from common.confirmation import ConfirmationPage, Consequence
+from common.web.confirmation import ConfirmationPage, Consequence
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.selectors.publishing import own_feed
 from portal.selectors.telegram import bot_of
 from portal.telegram_forms import ForwardForm, SendersForm, TokenForm
 from signals.models import Feed
-from users.setter_keys import shown_key
+from users.keys.setters import shown_key
 
 REFRESH_SECONDS = 3
 

@@ -2,9 +2,9 @@
 
 from django.http import HttpRequest, HttpResponse
 
-from analytics.history_exports import as_csv, as_json, wanted_of
-from analytics.own_trail import COLUMNS, all_changes, changes
-from common.streaming import StreamedResponse
+from analytics.history.exports import as_csv, as_json, wanted_of
+from analytics.history.own_trail import COLUMNS, all_changes, changes
+from common.web.streaming import StreamedResponse
 from portal.pages import current_user
 from portal.views.keys import own_page, signed_in_only
 from users.tenancy import on_behalf_of

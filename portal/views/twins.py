@@ -8,11 +8,11 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from analytics.twin_parts import Difference
-from analytics.twins import Comparison, compare, csv_rows, own_subscription, twins_of
-from common.confirmation import ConfirmationPage, Consequence
+from analytics.compare.twin_parts import Difference
+from analytics.compare.twins import Comparison, compare, csv_rows, own_subscription, twins_of
 from common.currencies import money_places
-from common.formatting import amount, gain
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.formatting import amount, gain
 from connections import services, tasks
 from connections.models import AccountSnapshot, Subscription, SubscriptionTwin
 from execution.tasks import enqueue_twin_endings_on_commit

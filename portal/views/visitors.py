@@ -18,20 +18,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from common.confirmation import add_form_error
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.reason_codes import Code
+from common.web.confirmation import add_form_error
 from portal.pages import with_security_headers
 from portal.sign_in import too_many_tries_response
 from portal.sign_in_steps import BACKEND, home_url
-from users import email_addresses, forgotten_passwords, links, sign_up
-from users.account_mails import mail_status
-from users.attempt_limits import TooManyAttemptsError
-from users.invitations import find_invitation, why_unusable
 from users.lookups import with_confirmed_address
+from users.mails import links
+from users.mails.account_mails import mail_status
 from users.models import User
 from users.password_slots import SlotsBusyError
-from users.profile_fields import FullNameField, TimeZoneField
+from users.people import email_addresses, forgotten_passwords, sign_up
+from users.people.invitations import find_invitation, why_unusable
+from users.people.profile_fields import FullNameField, TimeZoneField
+from users.sign_in.attempt_limits import TooManyAttemptsError
 
 View = Callable[..., HttpResponse]
 

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from analytics.open_tables import OPEN_TABLES
+from analytics.history.open_tables import OPEN_TABLES
 from analytics.orders.working import (
     KINDS,
     WorkingOrder,
@@ -18,8 +18,8 @@ from analytics.orders.working import (
     with_market,
     working_orders,
 )
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import join_first, number
+from common.web.confirmation import ConfirmationPage, Consequence
+from common.web.formatting import join_first, number
 from connections.models import ExecutionConnection
 from execution import services, tasks
 from execution.models import Order, Status

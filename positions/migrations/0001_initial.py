@@ -8,7 +8,7 @@ from decimal import Decimal
 import django.db.models.deletion
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from positions.migrations import _database
 
@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('close_when_state', common.fields.ChoiceField(blank=True, db_default='', default='', max_length=16)),
                 ('close_when_over', models.BooleanField(db_default=False, default=False, help_text='That cannot happen any more on its account.')),
                 ('closed_at', models.DateTimeField(null=True)),
-                ('last_activity_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Machine time of our last activity on it.')),
+                ('last_activity_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text='Machine time of our last activity on it.')),
                 ('missing_since', models.DateTimeField(help_text='First clean read in which the broker did not have it.', null=True)),
             ],
             options={
@@ -115,7 +115,7 @@ class Migration(migrations.Migration):
                 ('moved_by', models.CharField(blank=True, db_default='', default='', max_length=10)),
                 ('moved_from', common.fields.AmountField(null=True)),
                 ('moved_to', common.fields.AmountField(null=True)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='stop_rule_due')],

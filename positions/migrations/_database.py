@@ -1,7 +1,7 @@
 """What the models of `positions` do not say: who reaches which rows, an index, due stop rules."""
 
-from common.migration_sql import run_file
-from common.row_security import MY_CONNECTION, TENANT, tenant_function, tenant_rows
+from common.db.migration_sql import run_file
+from common.db.row_security import MY_CONNECTION, TENANT, tenant_function, tenant_rows
 
 OF_MY_POSITION = "public.fillcast_is_my_position(position_id)"
 # A tenant may have had 100,000 positions, of which a page shows fifty. So whose position a rule is of

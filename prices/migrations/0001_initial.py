@@ -6,7 +6,7 @@ Generated from the models; what they do not say is in _database.py.
 import django.db.models.deletion
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from prices.migrations import _database
 
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('bid', common.fields.AmountField()),
                 ('ask', common.fields.AmountField()),
                 ('time', models.DateTimeField(help_text='Market clock.')),
-                ('received_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Machine time.')),
+                ('received_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text='Machine time.')),
                 ('from_fallback', models.BooleanField(db_default=False, default=False, help_text="Another source's, shifted: see FallbackUse.")),
             ],
             options={
@@ -71,7 +71,7 @@ class Migration(migrations.Migration):
                 ('fallback', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connections.dataconnection')),
                 ('bid_offset', common.fields.AmountField()),
                 ('ask_offset', common.fields.AmountField()),
-                ('began_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Machine time.')),
+                ('began_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text='Machine time.')),
                 ('own_at', models.DateTimeField(help_text="When the source's own last quote came, machine time.")),
                 ('own_since', models.DateTimeField(help_text='Since when its own quotes come again; NULL: they do not.', null=True)),
             ],
@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 ('bid', common.fields.AmountField()),
                 ('ask', common.fields.AmountField()),
                 ('time', models.DateTimeField(help_text="When it was true, by the sender's clock.")),
-                ('received_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Machine time.')),
+                ('received_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text='Machine time.')),
             ],
             options={
                 'indexes': [models.Index(fields=['data_connection', 'id'], name='pushed_quote_source')],
@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                 ('data_connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='push_refusals', to='connections.dataconnection')),
                 ('code', models.CharField(max_length=40)),
                 ('quotes', models.BigIntegerField(db_default=0, default=0)),
-                ('last_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), help_text='Machine time.')),
+                ('last_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), help_text='Machine time.')),
                 ('last_text', models.CharField(blank=True, help_text='Why the last one was.', max_length=200)),
             ],
             options={

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from common.row_security import TENANT, tenant_rows, tenant_set
+from common.db.row_security import TENANT, tenant_rows, tenant_set
 
 SEEN = "data_connection_id IN (SELECT public.fillcast_seen_sources())"
 OF_MY_SOURCE = "data_connection_id IN (SELECT public.fillcast_my_sources())"

@@ -11,9 +11,9 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
+import common.db.row_faults
 import common.fields
-import common.row_faults
 from signals.migrations import _database
 
 
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
                 'ordering': ('name',),
                 'constraints': [models.CheckConstraint(condition=models.Q(('alerts_per_minute__gte', 1), ('alerts_per_minute__lte', 6000)), name='feed_alerts_per_minute', violation_error_message='Alerts per minute are from 1 to 6,000.'), models.CheckConstraint(condition=models.Q(models.Q(('max_price_deviation_percent__isnull', True), ('max_price_deviation_percent__gt', 0), _connector='OR'), models.Q(('max_level_deviation_percent__isnull', True), ('max_level_deviation_percent__gt', 0), _connector='OR')), name='feed_deviations_gt_0', violation_error_message='Maximum deviations are above 0, or empty.'), models.CheckConstraint(condition=models.Q(models.Q(('max_signal_currency', ''), ('max_signal_notional__isnull', True)), models.Q(('max_signal_notional__gt', 0), ('max_signal_notional__isnull', False), models.Q(('max_signal_currency', ''), _negated=True)), _connector='OR'), name='feed_signal_limit_has_currency', violation_error_message='Max signal notional is above 0 and has a currency, or both are empty.'), models.CheckConstraint(condition=models.Q(('approved_by_owner', False), models.Q(('is_approved', True), ('is_public', False)), _connector='OR'), name='own_approval_is_private')],
             },
-            bases=(common.row_faults.FieldConstraints, models.Model),
+            bases=(common.db.row_faults.FieldConstraints, models.Model),
         ),
         migrations.CreateModel(
             name='FeedToken',
@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
                 ('summary', models.CharField(max_length=300)),
                 ('signal_ids', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), default=list, size=None)),
                 ('sent_at', models.DateTimeField(help_text="By its sender's clock.", null=True)),
-                ('received_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('received_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'indexes': [models.Index(fields=['feed', 'key'], name='received_alert_key'), models.Index(fields=['feed', 'pair', 'sent_at'], name='received_alert_sequence'), models.Index(fields=['received_at'], name='received_alert_received')],
@@ -168,7 +168,7 @@ class Migration(migrations.Migration):
                 ('candidate_count', models.IntegerField(blank=True, null=True)),
                 ('reaches_admins', models.BooleanField(db_default=True, default=True, editable=False, help_text='Whether its feed did when it was published.')),
                 ('owner_only', models.BooleanField(db_default=False, default=False, editable=False, help_text="When it was published, only its feed's owner had approved it, for the owner's own accounts.")),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'ordering': ('-id',),
@@ -183,7 +183,7 @@ class Migration(migrations.Migration):
                 ('feed', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='approval_requests', to='signals.feed')),
                 ('text', models.CharField(blank=True, help_text='For the operators.', max_length=500)),
                 ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('requested_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('requested_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('outcome', common.fields.ChoiceField(blank=True, db_default='', default='', max_length=9)),
                 ('sentence', models.CharField(blank=True, db_default='', default='', help_text="The operator's answer, which the owner reads.", max_length=500)),
                 ('decided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -201,7 +201,7 @@ class Migration(migrations.Migration):
                 ('feed', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='terms', to='signals.feed')),
                 ('text', models.TextField(blank=True, help_text='Empty: no terms.', max_length=20000)),
                 ('changed_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
             ],
             options={
                 'ordering': ('-id',),
@@ -218,8 +218,8 @@ class Migration(migrations.Migration):
                 ('body', models.JSONField(default=dict, help_text='The signal as the API takes it.')),
                 ('version', models.IntegerField(default=1)),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
-                ('changed_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
+                ('changed_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('signal', models.OneToOneField(blank=True, help_text='What it became.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='draft', to='signals.signal')),
                 ('discarded_at', models.DateTimeField(blank=True, null=True)),
             ],

@@ -18,9 +18,9 @@ the tables of `connections` are made before these tables: PL/pgSQL looks at them
 
 from django.db import migrations
 
-from common.migration_sql import run_file
-from common.row_security import SIGNED_IN, TENANT, append_only, tenant_rows, tenant_set
-from signals.record_sql import install, install_results
+from common.db.migration_sql import run_file
+from common.db.row_security import SIGNED_IN, TENANT, append_only, tenant_rows, tenant_set
+from signals.records.sql import install, install_results
 
 OWN = f"(c.user_id = {TENANT} OR c.admin_id = {TENANT})"
 SUBSCRIPTIONS = (

@@ -7,10 +7,10 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
+from common.db.row_faults import FieldConstraints
 from common.fields import AmountField
 from common.names import NameField
-from common.row_faults import FieldConstraints
 
 # A misplaced point is a factor of ten, which is 900 %.
 DEFAULT_PRICE_DEVIATION = Decimal(50)

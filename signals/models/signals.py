@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from common import units
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.fields import AmountField, ChoiceField
 from common.stop_rules import StopRuleFields, describe_stop_rule, stop_rule_checks
 from common.units import Unit

@@ -6,8 +6,8 @@ from alerts.dialects import NO_MAPPING, AlertMapping, AlertUpdate
 from alerts.reading import Alert, AlertOrder, AlertSignal, read_alert
 from common.errors import InvalidInputError
 from common.money import plain
-from signals.draft import SignalDraft, Target
 from signals.models import Action
+from signals.reading.draft import SignalDraft, Target
 
 
 def rendered(text: str, mapping: AlertMapping = NO_MAPPING) -> str:

@@ -5,9 +5,10 @@ from django.core.cache import cache
 
 from alerts.carry_out import trades as alert_trades
 from common.errors import FillcastError
-from signals import feeds, open_signals
+from signals import open_signals
+from signals.feeds import services as feeds
+from signals.feeds.rate import forget_failures
 from signals.models import Feed, Signal
-from signals.rate import forget_failures
 from tests.alert_inbox import deliver
 
 ENTRY = "BUY EURUSD @ 1.3850 SL 1.3800 TP 1.3900"

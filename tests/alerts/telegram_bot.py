@@ -19,8 +19,8 @@ from common import failpoints
 from common.sealing import new_private_key
 from events.models import Event, EventKind
 from signals import open_signals
+from signals.feeds.rate import forget_failures
 from signals.models import Feed
-from signals.rate import forget_failures
 from tests.fakes.telegram.bot_api import CHANNEL_ID, TOKEN, BotApi, bot_api
 from tests.until import until
 

@@ -7,9 +7,10 @@ from alerts.carry_out import trades as alert_trades
 from alerts.preview import preview_alert
 from common.errors import FillcastError
 from common.reason_codes import Code
-from signals import feeds, open_signals
+from signals import open_signals
+from signals.feeds import services as feeds
+from signals.feeds.rate import forget_failures
 from signals.models import Feed, Signal
-from signals.rate import forget_failures
 from tests.alert_inbox import deliver
 from tests.matrix import WALK_TIME, Walk
 from users.tenancy import on_behalf_of

@@ -10,10 +10,12 @@ from alerts.preview import preview_alert
 from common.clocks import market_now
 from common.errors import FillcastError
 from common.reason_codes import Code
-from signals import feeds, open_signals, price_guard
+from signals import open_signals
+from signals.checks import price_guard
+from signals.checks.price_guard import Reference
+from signals.feeds import services as feeds
+from signals.feeds.rate import forget_failures
 from signals.models import Feed, Signal
-from signals.price_guard import Reference
-from signals.rate import forget_failures
 from tests.alert_inbox import deliver
 from users.tenancy import on_behalf_of
 

@@ -25,10 +25,10 @@ from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.failpoints import AbandonedError, Failpoint
 from common.reason_codes import Code
 from events.models import Event, EventKind
-from signals import feeds
-from signals.feeds import create_feed_token
+from signals.feeds import services as feeds
+from signals.feeds.rate import forget_failures
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, Signal
-from signals.rate import forget_failures
 from tests.alert_inbox import deliver
 from tests.operational import set_setting
 

@@ -10,10 +10,11 @@ from alerts.carry_out import trades as alert_trades
 from alerts.models import IncomingAlert
 from alerts.preview import preview_alert
 from common.errors import FillcastError, InvalidInputError
-from signals import feeds, open_signals
-from signals.errors import field_errors
+from signals import open_signals
+from signals.feeds import services as feeds
+from signals.feeds.rate import forget_failures
 from signals.models import Feed, Signal
-from signals.rate import forget_failures
+from signals.reading.errors import field_errors
 from tests.alert_inbox import deliver
 from tests.matrix import WALK_TIME, Cell, Walk
 from users.tenancy import on_behalf_of

@@ -14,7 +14,7 @@ from alerts.telegram.leases import take_bots
 from alerts.telegram.services import set_bot
 from alerts.telegram.updates import Lease, take_update
 from common.sealing import new_private_key
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from signals.models import Feed, Signal
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make

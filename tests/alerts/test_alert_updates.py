@@ -10,9 +10,10 @@ from alerts.preview import preview_alert
 from common.clocks import market_now
 from common.reason_codes import Code
 from events.models import Event, EventKind
-from signals import open_signals, price_guard, services
+from signals import open_signals, services
+from signals.checks import price_guard
+from signals.checks.price_guard import Reference
 from signals.models import Feed
-from signals.price_guard import Reference
 from tests.alerts.alert_texts import ENTRY, all_are_open, fresh_counters, refusal, secret, send
 from users.tenancy import on_behalf_of
 

@@ -15,12 +15,13 @@ from alerts.inbox import storing as alerts
 from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from signals import feeds, open_signals, services
-from signals.draft_ends import REPLAY_WINDOW
-from signals.errors import field_errors
+from signals import open_signals, services
+from signals.feeds import services as feeds
+from signals.feeds.rate import forget_failures
+from signals.feeds.signing import open_signing_key
 from signals.models import Feed, FeedToken, Origin, ReceivedAlert, Signal
-from signals.rate import forget_failures
-from signals.signing import open_signing_key
+from signals.reading.ends import REPLAY_WINDOW
+from signals.reading.errors import field_errors
 from tests.alert_inbox import deliver
 from tests.alerts.charting import Chart, fill_in, templates
 

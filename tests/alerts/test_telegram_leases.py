@@ -15,7 +15,7 @@ from alerts.telegram.services import set_bot
 from alerts.telegram.updates import Lease, LeaseLostError, take_update
 from common.reason_codes import Code
 from common.sealing import new_private_key
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from tests.connections import make
 from users.services import create_api_key, revoke_api_key
 

@@ -12,7 +12,7 @@ from alerts.telegram.poller import TelegramPoller
 from alerts.telegram.services import change_bot, set_bot, set_chat
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from signals.models import Feed, Signal
 from tests.alerts.telegram_bot import (
     ENTRY,

@@ -12,10 +12,10 @@ from rest_framework.test import APIClient
 
 from analytics import selectors, services
 from analytics.models import AnalyticsDaily
-from analytics.rollup import Rollup, fold, of_trade
-from analytics.rollup_sql import earliest, latest
+from analytics.results.rollup import Rollup, fold, of_trade
+from analytics.results.rollup_sql import earliest, latest
 from common import clocks
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from connections.trading_day import DayRule, trading_date
 from positions.models import ExecutionPosition

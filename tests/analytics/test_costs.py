@@ -5,8 +5,8 @@ from decimal import Decimal as D
 
 import pytest
 
-from analytics import signal_quality
 from analytics.models import SignalQuality, TradeCost
+from analytics.quality import signals as signal_quality
 from analytics.services import compute_costs, compute_signal_quality
 from common.clocks import market_now
 from connections.models import ExecutionConnection

@@ -7,9 +7,9 @@ import pytest
 
 from analytics import selectors, services
 from analytics.models import AnalyticsDaily
-from analytics.reports import BookKey, report
-from analytics.results import ALL, Scope, closed_between, trade_results, trades_after
-from common.sql import database_now
+from analytics.results.closed_trades import ALL, Scope, closed_between, trade_results, trades_after
+from analytics.results.reports import BookKey, report
+from common.db.sql import database_now
 from connections.loss_limits.rules import window_end, window_start
 from connections.models import ExecutionConnection
 from connections.trading_day import DayRule, rule_of

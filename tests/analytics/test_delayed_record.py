@@ -10,22 +10,22 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analytics import feed_records
-from analytics.exports import Row
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_proof import check_results
-from analytics.record_selectors import (
+from analytics.records import computation as feed_records
+from analytics.records.proof import check_results
+from analytics.records.selectors import (
     curve_of,
     figures_of_feeds,
     record_of,
     trade_rows,
     trades_of,
 )
+from analytics.results.exports import Row
+from common.db.sql import rows as sql_rows
 from common.hash_chain import Findings
-from common.sql import rows as sql_rows
 from connections.models import DataConnection
 from signals.models import Feed, Signal
-from signals.record_selectors import feeds_with_new, record_feed, sees_new
+from signals.records.selectors import feeds_with_new, record_feed, sees_new
 from tests.analytics.test_feed_records import T, at, bars, filled, published, subscriber
 from tests.portal.test_feed_record import web_role
 from users.models import User

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from analytics import feed_records, record_selectors
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_figures import Figures, RecordTrade, figures_of, from_json, to_json
+from analytics.records import computation as feed_records
+from analytics.records import selectors as record_selectors
+from analytics.records.figures import Figures, RecordTrade, figures_of, from_json, to_json
 from common.clocks import MarketClock, set_market_clock
 from connections.models import DataConnection, ExecutionConnection
 from execution.models import Order
 from positions.models import ExecutionPosition
 from prices.models import PriceBar
 from signals.models import Approval, Feed, Signal
-from signals.record_selectors import record_feed
+from signals.records.selectors import record_feed
 from tests.analytics.record_oracle import RawSignal, oracle
 from tests.connections import make
 from users.models import User

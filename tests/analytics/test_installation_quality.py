@@ -19,7 +19,7 @@ from analytics.installation.figures import (
 )
 from analytics.installation.sketch import PIPS, bucket_sql, by_kind, key_sql, percentile
 from analytics.models import ExecutionDay
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Fill, Order, Status
 from positions.models import ExecutionPosition

@@ -7,11 +7,11 @@ from datetime import date
 import pytest
 from django.db import connection, transaction
 
-from analytics import signal_quality
-from analytics.costs import compute_costs
-from analytics.feed_records import compute_feed
+from analytics.quality import signals as signal_quality
+from analytics.records.computation import compute_feed
+from analytics.results.costs import compute_costs
 from analytics.services import compute_day
-from common.sql import rows
+from common.db.sql import rows
 from tests.changes.concurrent_forms import SECONDS, wait_until_they_wait
 from tests.connections import make
 

@@ -9,7 +9,6 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from analytics import feed_records
 from analytics.models import Preflight
 from analytics.preflight import jobs
 from analytics.preflight.loading import load
@@ -17,6 +16,7 @@ from analytics.preflight.replay import Replay
 from analytics.preflight.replay_rows import Terms
 from analytics.preflight.services import request_preflight
 from analytics.preflight.summary import summary_of
+from analytics.records import computation as feed_records
 from brokers.types import OrderType
 from common.clocks import MarketClock, set_market_clock
 from common.errors import ConflictError, InvalidInputError, NotAllowedError

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from analytics.equity import account_equity
-from analytics.history import HISTORY, HistoryFilter
+from analytics.history.rows import HISTORY, HistoryFilter
 from analytics.models import SignalQuality
+from analytics.quality.signals import SignalScope, execution_sums, signal_executions
+from analytics.results.equity import account_equity
 from analytics.selectors import execution_quality
-from analytics.signal_quality import SignalScope, execution_sums, signal_executions
 from connections.models import AccountHistory, AccountSnapshot, CashFlow, ExecutionConnection
 from connections.selectors import EquityReading, equity_readings
 from execution.models import ArchivedOrder, Order, Status

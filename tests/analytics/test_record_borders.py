@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from analytics import feed_records, record_selectors
 from analytics.models import FeedTrade
-from analytics.record_figures import from_json as figures_from
-from analytics.signal_result import from_json
+from analytics.records import computation as feed_records
+from analytics.records import selectors as record_selectors
+from analytics.records.figures import from_json as figures_from
+from analytics.records.signal_result import from_json
 from connections.models import DataConnection, Subscription
 from connections.subscriptions.followers import followers_of
 from prices.bars import KEPT
-from signals.late_publication import QUOTE_AGE, WRITTEN_BEFORE, fresh, marks_of
+from signals.checks.late_publication import QUOTE_AGE, WRITTEN_BEFORE, fresh, marks_of
+from signals.checks.price_guard import Reference
 from signals.models import Feed, RecordLink, Signal
-from signals.price_guard import Reference
-from signals.record_selectors import WITHHELD, _shown, sees_new
+from signals.records.selectors import WITHHELD, _shown, sees_new
 from tests.analytics.test_feed_records import START, T, bars, published
 from tests.analytics.trading_days import INSTANT, stop_clock
 from tests.connections import make

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from django.db import ProgrammingError, transaction
 
-from analytics import feed_records
 from analytics.models import FeedTrade
-from analytics.record_selectors import trades_of
-from common.sql import rows, run
+from analytics.records import computation as feed_records
+from analytics.records.selectors import trades_of
+from common.db.sql import rows, run
 from connections.models import DataConnection
 from signals.models import Feed
-from signals.record_check import anchor, verify_feed
-from signals.record_facts import LINKS_OF_SIGNALS
-from signals.record_sql import HEADS, LINKS
+from signals.records.check import anchor, verify_feed
+from signals.records.facts import LINKS_OF_SIGNALS
+from signals.records.sql import HEADS, LINKS
 from tests.analytics.test_feed_records import at, bars, published
 from tests.signals.test_record_chain import RECHAIN, as_owner_without_triggers, verified
 

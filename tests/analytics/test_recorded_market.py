@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from analytics import feed_records, results
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_figures import Figures, from_json
-from analytics.reports import books, report, report_accounts
+from analytics.records import computation as feed_records
+from analytics.records.figures import Figures, from_json
+from analytics.results import closed_trades as results
+from analytics.results.reports import books, report, report_accounts
 from brokers.types import Quote
 from common.clocks import MarketClock, set_market_clock
 from connections.models import AccountHistory, CashFlow, DataConnection, ExecutionConnection

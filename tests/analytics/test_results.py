@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from analytics.models import TradeCost
-from analytics.reports import BookKey, Report, books, report, report_accounts
-from analytics.results import BREAKDOWNS, Scope, trade_results, trades_after
+from analytics.results.closed_trades import BREAKDOWNS, Scope, trade_results, trades_after
+from analytics.results.reports import BookKey, Report, books, report, report_accounts
 from connections.models import AccountHistory, CashFlow, ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal

@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.rollup import NOTHING, Rollup, combine, fold, of_trade
+from analytics.results.rollup import NOTHING, Rollup, combine, fold, of_trade
 
 amounts = st.decimals("-5000", "5000", places=4)
 trades = st.lists(

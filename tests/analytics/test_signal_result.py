@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.signal_result import (
+from analytics.records.signal_result import (
     MINUTE,
     Change,
     MinutePrices,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics import statistics
-from analytics.statistics import TradeSums
+from analytics.results import statistics
+from analytics.results.statistics import TradeSums
 from tests.analytics import results_oracle
 
 GOLDEN = json.loads((Path(__file__).parent / "data/quantstats-0.0.86.json").read_text())["series"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from analytics.twin_parts import PARTS, Trade, difference_of, parts_of
-from analytics.twins import compare, csv_rows, twins_of
+from analytics.compare.twin_parts import PARTS, Trade, difference_of, parts_of
+from analytics.compare.twins import compare, csv_rows, twins_of
 from common.clocks import market_now
 from connections.models import (
     ExecutionConnection,

@@ -11,8 +11,8 @@ from django.core.cache import cache
 from django.db import connection
 from nacl.public import PrivateKey
 
-from signals import rate
-from signals.rate import forget_failures
+from signals.feeds import rate
+from signals.feeds.rate import forget_failures
 from tests.api import factories
 from tests.kept_rows import kept_rows
 

@@ -8,8 +8,8 @@ import pytest
 
 from common.clocks import market_now
 from connections.models import Subscription
-from signals.field_table import EntryPoint, names_of
 from signals.models import Feed, Signal
+from signals.reading.field_table import EntryPoint, names_of
 from tests.api.entry_points import ENTRY, ENTRY_POINTS, api, stored
 from tests.api.factories import World
 from tests.matrix import Cell, Walk

@@ -11,16 +11,16 @@ from django.test import Client
 
 from common.clocks import market_now
 from common.errors import InvalidInputError
-from signals.act_forms import ActForm
-from signals.batch import Publisher, entries_of
-from signals.drafts import read_draft, store_draft
-from signals.entry_forms import BracketForms, EntryForms, PairForms
-from signals.errors import field_errors
-from signals.feeds import create_feed_token
-from signals.field_table import BY_NAME, FIELDS, EntryPoint, names_of
-from signals.forms import SignalForm
-from signals.ingest import save_draft
+from signals.feeds.services import create_feed_token
+from signals.forms.acts import ActForm
+from signals.forms.entries import BracketForms, EntryForms, PairForms
+from signals.forms.operators import SignalForm
 from signals.models import Action, Feed, Origin, Signal
+from signals.publishing.batch import Publisher, entries_of
+from signals.publishing.drafts import read_draft, store_draft
+from signals.publishing.ingest import save_draft
+from signals.reading.errors import field_errors
+from signals.reading.field_table import BY_NAME, FIELDS, EntryPoint, names_of
 from tests.alert_inbox import answer_of
 from tests.api.factories import World
 

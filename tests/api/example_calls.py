@@ -9,10 +9,10 @@ from rest_framework.test import APIClient
 
 from api import reference
 from common.clocks import market_now
-from common.sql import database_now
+from common.db.sql import database_now
 from connections.models import DataConnection, TradingPreset
 from events.webhook_services import create_webhook
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import ApprovalRequest, Feed
 from tests.api.cases import CASES, Case
 from tests.api.factories import (

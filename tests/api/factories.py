@@ -38,7 +38,7 @@ from events.models import Channel, EventKind, Notification, WebhookMessage
 from execution.models import DriftItem, ExecutionLog, Order, Status
 from execution.sample_orders import place_sample
 from positions.models import ExecutionPosition
-from signals.feeds import create_feed, create_feed_token
+from signals.feeds.services import create_feed, create_feed_token
 from signals.models import Approval, Feed, FeedToken, SavedDraft, Signal
 from tests.connections import make
 from tests.decisions import calendar_of, provider_of

@@ -29,9 +29,9 @@ from api.alert_batches import (
 from common.operational.current import settings_now
 from common.reason_codes import Code
 from config.middleware.alert_endpoint import _post_in
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed
-from signals.strict_json import MAX_BYTES
+from signals.reading.strict_json import MAX_BYTES
 from tests.connections import make
 from tests.web_process import Answer, WebProcess
 

@@ -13,8 +13,8 @@ from django.db import connection
 
 from api.throttling import ANONYMOUS, AlertThrottle, rate_of
 from common.operational.source import VARIABLE, with_settings
-from signals.feeds import create_feed_token
-from signals.rate import seconds_to_wait
+from signals.feeds.rate import seconds_to_wait
+from signals.feeds.services import create_feed_token
 from tests.connections import make
 from tests.until import until
 from tests.web_process import Answer, WebProcess

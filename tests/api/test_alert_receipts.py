@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from alerts.models import IncomingAlert
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed
 from tests.alert_inbox import settled
 from tests.api.conftest import AsWeb

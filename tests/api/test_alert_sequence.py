@@ -18,7 +18,7 @@ from alerts.carry_out.orders import MAX_CLOSED_AGAIN
 from common.clocks import market_now
 from execution.models import Order
 from positions.models import ExecutionPosition
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Direction, Feed, ReceivedAlert, Signal
 from signals.open_signals import open_signals
 from tests.alert_inbox import answer_of

@@ -15,7 +15,7 @@ from django.test import Client
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.models import Order
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Approval, Feed, Signal
 from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb

@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from tests.api.calls import TABLES, call, data_of, outcome
 from tests.api.cases import CASES, Case, Values
 from tests.api.conftest import AsWeb

@@ -9,8 +9,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
-from common.database_errors import is_lost, is_transient
-from signals.feeds import create_feed_token
+from common.db.errors import is_lost, is_transient
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, Signal
 from tests.alert_inbox import answer_of
 from tests.api.factories import World

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client, RequestFactory
 
-from common.database_errors import DatabaseTrouble
+from common.db.errors import DatabaseTrouble
 from config.middleware.request_retry import unavailable
 from events.models import Event, EventKind
 from tests.api.factories import World

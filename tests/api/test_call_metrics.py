@@ -17,11 +17,11 @@ from brokers.rate_limits import Priority, Rate, kind_of, rate_limiter_for
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec
 from buses.sinks import SinkRefused, SinkUnavailable
-from common import call_figures, stored_figures
-from common.call_figures import FIGURES, MOST_KEYS, CallFigures, Kind
 from common.clocks import machine_time
+from common.db.sql import rows
+from common.process import call_figures, stored_figures
+from common.process.call_figures import FIGURES, MOST_KEYS, CallFigures, Kind
 from common.reason_codes import Code
-from common.sql import rows
 from events.models import EventKind
 from events.services import emit
 from execution.models import Order

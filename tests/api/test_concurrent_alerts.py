@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 from django.test import Client
 
 from alerts.models import IncomingAlert
-from common.sql import rows
+from common.db.sql import rows
 from positions.models import ExecutionPosition
 from signals.models import Signal
 from tests.alert_inbox import answer_of

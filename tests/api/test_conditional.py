@@ -8,8 +8,8 @@ from django.db import connection as database
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
-from common.api_views import ApiView
-from common.deprecation import Deprecation, deprecated
+from common.web.api_views import ApiView
+from common.web.deprecation import Deprecation, deprecated
 from connections.models import ExecutionConnection, TradingPreset
 from prices.models import LatestQuote
 from tests.api.factories import World

@@ -9,8 +9,8 @@ import pytest
 from rest_framework import serializers
 
 from api.openapi import ScopedSchema
-from common.api_fields import StrictSerializer
-from common.deprecation import Deprecation
+from common.web.api_fields import StrictSerializer
+from common.web.deprecation import Deprecation
 from tests.api.contract import broken, contract_of, recorded
 from tests.api.schemas import schema
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from connections import services
-from signals.feeds import archive_feed
+from signals.feeds.services import archive_feed
 from tests.api.calls import KEYED, call, outcome
 from tests.api.cases import CASES
 from tests.api.factories import World

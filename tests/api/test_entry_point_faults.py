@@ -6,8 +6,8 @@ from itertools import product
 from typing import Any
 
 from common.clocks import market_now
-from signals.field_table import BY_NAME, FIELDS, EntryPoint, names_of
 from signals.models import Action, Feed, Signal
+from signals.reading.field_table import BY_NAME, FIELDS, EntryPoint, names_of
 from tests.api.entry_fields import LATER, LIMIT, STOP, TRAILING, TWAP, feed, written
 from tests.api.entry_points import (
     ENTRY,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from signals.draft_serializers import NewSignalSerializer
-from signals.field_table import BY_NAME, LEFT_OUT, MODIFIABLE, EntryPoint
 from signals.models import Feed
+from signals.reading.field_table import BY_NAME, LEFT_OUT, MODIFIABLE, EntryPoint
+from signals.serializers.drafts import NewSignalSerializer
 from tests.api.entry_fields import EXAMPLES, NOT_STORED, feed, walk_fields, written
 from tests.api.entry_points import ENTRY_POINTS
 from tests.api.factories import World

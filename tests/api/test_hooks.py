@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from api.alert_paths import hide_tokens
-from signals.feeds import create_feed_token, signature_of
+from signals.feeds.services import create_feed_token, signature_of
 from signals.models import Feed, Signal
 from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb

@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 from common.permissions import Scope
 from events.models import Event, EventKind
 from tests.connections import make
-from users import key_networks, services
+from users import services
+from users.keys import networks as key_networks
 from users.models import ApiKeyNetwork, User
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from common.clocks import market_now
 from connections.models import ConnectionHealth, Subscription
 from execution.models import DriftItem
 from positions.models import ExecutionPosition
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from signals.models import Signal
 from tests.api.factories import World, order
 from tests.api.reading import get

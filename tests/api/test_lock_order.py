@@ -14,11 +14,11 @@ from django.db import transaction
 from django.test import Client
 
 from common.clocks import market_now
-from common.sql import rows
-from signals.batch import Publisher, entries_of
-from signals.feeds import create_feed_token
+from common.db.sql import rows
+from signals.feeds.services import create_feed_token
 from signals.locks import candidates_exclusive
 from signals.models import Feed, Signal
+from signals.publishing.batch import Publisher, entries_of
 from tests.alert_inbox import answer_of
 from tests.api.factories import World
 from tests.lock_waits import until_one_waits

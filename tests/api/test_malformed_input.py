@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from api.parsing import StrictJSONParser
 from common.errors import InvalidInputError
-from signals import strict_json
+from signals.reading import strict_json
 from tests.api.calls import call
 from tests.api.cases import CASES
 from tests.api.factories import World

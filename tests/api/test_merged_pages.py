@@ -2,7 +2,7 @@
 
 import pytest
 
-from common import newest_rows
+from common.db import newest_rows
 from execution.models import Order
 from tests.api.factories import World, order
 from tests.api.reading import get

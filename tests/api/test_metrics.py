@@ -15,8 +15,8 @@ from api import database_figures
 from api.database_figures import Answer, Figure
 from api.request_metrics import REGISTRY, RequestMetricsMiddleware, area_of
 from common.clocks import market_now
-from common.metrics import Gauge
-from common.sql import run
+from common.db.sql import run
+from common.process.metrics import Gauge
 from connections.models import DataConnection, SourceHealth
 from events.models import Channel
 from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease

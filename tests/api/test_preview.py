@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.models import Order
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from signals.models import Feed, Signal
 from tests.api.factories import World
 from tests.execution import factories

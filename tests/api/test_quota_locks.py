@@ -12,9 +12,9 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
+from common.db.sql import rows
 from common.quota_kinds import QUOTAS
-from common.quotas import lock_quota
-from common.sql import rows
+from common.web.quotas import lock_quota
 from events import push_keys
 from signals.models import Feed
 from tests.api.calls import call, outcome

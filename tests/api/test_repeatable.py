@@ -24,8 +24,8 @@ from events.confirmation import code_of, request_confirmation
 from events.models import Channel
 from events.webhook_services import create_webhook
 from execution.models import DriftItem
-from signals.approval_requests import request_approval
-from signals.feeds import create_feed
+from signals.feeds.approval_requests import request_approval
+from signals.feeds.services import create_feed
 from signals.models import Feed
 from tests.api.calls import outcome
 from tests.api.cases import CASES, Case, slug

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from analytics.exports import TABLES
-from analytics.history import HISTORY
-from analytics.open_tables import OPEN_TABLES
+from analytics.history.open_tables import OPEN_TABLES
+from analytics.history.rows import HISTORY
+from analytics.results.exports import TABLES
 from tests.api.conftest import AsWeb
 from tests.api.factories import World
 from tests.api.test_problems import problem

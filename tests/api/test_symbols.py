@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from brokers.types import Instrument as Listed
 from connections.models import ExecutionConnection, Subscription
 from connections.services import store_instruments
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, Signal
 from tests.alert_inbox import answer_of
 from tests.api.conftest import AsWeb

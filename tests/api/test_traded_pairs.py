@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from connections.models import Subscription
-from signals.listings import ListedPair, unambiguous_pair
+from signals.checks.listings import ListedPair, unambiguous_pair
 from signals.models import Feed
 from tests.api.factories import World
 from tests.api.symbol_alerts import (

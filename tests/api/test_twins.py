@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from analytics import api_twins
+from analytics.compare import api as api_twins
 from common.clocks import market_now
 from connections.models import AccountSnapshot, ConnectionLock, DataConnection, Subscription
 from execution.models import Order

@@ -9,8 +9,8 @@ from django.db import connection
 from common.archive.batches import archive_kind
 from common.archive.kinds import ArchiveKind
 from common.archive.reading import read_archive
+from common.db.sql import rows
 from common.operational.source import VARIABLE, with_settings
-from common.sql import rows
 from config.retention import KINDS
 from execution.models import ExecutionLog
 

@@ -16,9 +16,9 @@ from common import failpoints
 from common.archive import parquet_files
 from common.archive.batches import ArchiveBusyError, lock_key
 from common.archive.overview import unlisted
+from common.db.sql import run
 from common.failpoints import AbandonedError, Failpoint, FailpointError
 from common.models import ArchiveFile
-from common.sql import run
 from config.retention import KINDS
 from events.models import Delivery, Event
 from tests.archive.rows import archive, archived, environment, line_ids, make_old, old_lines, table

@@ -10,8 +10,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from common.archive.overview import count_removable
+from common.db.sql import rows, run
 from common.models import ArchiveFile
-from common.sql import rows, run
 from config.retention import KINDS
 from events.models import Channel, Delivery, Event, Notification, WebhookAttempt, WebhookMessage
 from events.routing import route_events

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import process_usage
-from common.sql import rows
+from common.db.sql import rows
 from tests.common.test_shared_sessions import raw
 from tests.until import until
 

@@ -30,7 +30,7 @@ Quotes = Mapping[str, tuple[str, str]]
 PRICES_SECONDS = 180.0  # until the prices process has found a new source
 
 SESSIONS_SALT = "django.contrib.sessions.SessionStore"
-"""Of users/session_store.py, as Django forms it from the name of the class."""
+"""Of users/sign_in/session_store.py, as Django forms it from the name of the class."""
 OPEN_ACCOUNT = """
 INSERT INTO paper_account
 SELECT (jsonb_populate_record(one, jsonb_build_object('id',

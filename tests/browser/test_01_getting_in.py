@@ -29,7 +29,7 @@ from tests.browser.database import DemoDatabase
 from tests.browser.devices import ITEM_DEVICES
 from tests.browser.looked_at import looks_at
 from tests.browser.visits import Device, Visit
-from users.one_time_codes import code_at
+from users.sign_in.one_time_codes import code_at
 
 NEXT_PASSWORD = "another-password-of-mine-8"
 

@@ -12,10 +12,10 @@ from buses.incoming import fills
 from buses.incoming.intake import PATIENT_TRIES, Answer, Message, take
 from buses.incoming.models import BusMessage, BusRoute, MessageState
 from buses.incoming.routes import add_route
+from common.db.sql import database_now
 from common.errors import InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import database_now
 from connections.models import ExecutionConnection
 from execution.dispatch.report_writer import NotApplied
 from execution.models import Fill, Order

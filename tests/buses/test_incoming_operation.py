@@ -25,8 +25,8 @@ from buses.incoming.models import BusLane, BusMessage, MessageState
 from buses.incoming.reception import Lane
 from buses.receiver import Receiver
 from buses.sinks import SinkUnavailable
-from common.readiness import ALIVE
-from common.sql import Query, database_now, rows
+from common.db.sql import Query, database_now, rows
+from common.process.readiness import ALIVE
 from events.context import EventContext
 from events.messages import built_in_message
 from events.models import Event

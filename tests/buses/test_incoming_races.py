@@ -10,9 +10,9 @@ from django.db import connection
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.models import BusMessage
 from buses.incoming.routes import add_route
+from common.db.sql import database_now
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import database_now
 from connections.models import ExecutionConnection
 from execution.models import Order
 from signals.models import Feed

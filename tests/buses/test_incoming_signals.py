@@ -22,14 +22,14 @@ from buses.incoming.intake import (
 )
 from buses.incoming.models import BusMessage, BusRoute, MessageState
 from buses.incoming.routes import add_route, end_route
+from common.db.sql import database_now
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import database_now
 from connections.models import ExecutionConnection
 from execution.models import Order
-from signals.ingest import save_draft
 from signals.models import Approval, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
 from tests.operational import set_setting
 from tests.roles import staff
 from users.models import User

@@ -25,9 +25,9 @@ from buses.incoming.lanes import Progress, note_success, resume, with_letters
 from buses.incoming.models import BusLane, BusMessage, MessageState
 from buses.incoming.reception import Lane
 from buses.receiver import Receiver
+from common.db.sql import database_now, rows
 from common.models import TrailLine
 from common.permissions import Role
-from common.sql import database_now, rows
 from events.models import Event
 from ops.doctor.buses import buses
 from ops.doctor.verdicts import WARN

@@ -11,8 +11,8 @@ from analytics.services import compute_day
 from buses.alarm import any_to_report, watch
 from buses.drain import Drain
 from buses.models import BusSink, DeadLetter
+from common.db.sql import rows
 from common.permissions import Role
-from common.sql import rows
 from events.models import Event
 from ops.doctor.buses import buses
 from ops.doctor.verdicts import FAIL, OK, WARN

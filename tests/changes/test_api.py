@@ -293,7 +293,7 @@ def test_request_cannot_save_whole_row(
         feed.save()
         return feed
 
-    monkeypatch.setattr("signals.feeds.update_feed", careless)
+    monkeypatch.setattr("signals.feeds.services.update_feed", careless)
     client = Client(raise_request_exception=False)
     answer = client.patch(
         f"/api/v1/feeds/{world.feed.slug}/", {"name": "careless"}, content_type="application/json",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 from django.db import OperationalError, connection, transaction
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 
 Key = tuple[int, int, int]
 """How pg_locks names a lock: the halves of one number (…, 1), or two numbers (…, 2)."""

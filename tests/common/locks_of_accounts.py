@@ -8,12 +8,12 @@ from typing import Any, cast
 import psycopg
 from django.db import transaction
 
-from analytics import signal_quality
-from analytics.costs import compute_costs
-from analytics.feed_records import compute_feed
+from analytics.quality import signals as signal_quality
+from analytics.records.computation import compute_feed
+from analytics.results.costs import compute_costs
 from analytics.services import compute_day
 from brokers.paper.queries import EXCHANGE_LOCKS, lock_symbols
-from common.sql import rows
+from common.db.sql import rows
 from connections import services
 from connections.accounts.ownership import claim_account
 from connections.accounts.permissions import check_references

@@ -11,12 +11,12 @@ from connections.subscriptions.routes import RouteAccount, set_route
 from events.confirmation import request_confirmation
 from events.models import Channel
 from signals import services as signals
-from signals.closing import TradeSelection, close_trades
-from signals.draft import SignalDraft
-from signals.drafts import publish_draft, store_draft
-from signals.feeds import create_feed_token
-from signals.ingest import save_draft
+from signals.feeds.services import create_feed_token
 from signals.models import Action, Direction, Feed, Origin
+from signals.publishing.closing import TradeSelection, close_trades
+from signals.publishing.drafts import publish_draft, store_draft
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
 from signals.sequence import _key, lock_alert_order
 from tests.common.advisory_locks import (
     Lock,

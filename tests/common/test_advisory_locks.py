@@ -63,8 +63,8 @@ CASES: dict[str, list[Callable[[Rows], Case]]] = {
         of_signals.order_alerts_of_all_symbols,
         of_signals.close_all_trades,
     ],
-    "signals/ingest.py": [of_signals.store_an_alert],
-    "common/quotas.py": [
+    "signals/publishing/ingest.py": [of_signals.store_an_alert],
+    "common/web/quotas.py": [
         of_signals.make_an_address,
         of_signals.make_a_key,
         of_signals.keep_a_draft,
@@ -87,17 +87,17 @@ CASES: dict[str, list[Callable[[Rows], Case]]] = {
     "execution/scoped/actions.py": [of_accounts.close_everything_once],
     "execution/disaster_recovery/epochs.py": [of_accounts.found_the_first_epoch],
     "brokers/paper/queries.py": [of_accounts.orders_of_a_symbol, of_accounts.prices_of_a_symbol],
-    "analytics/costs.py": [of_accounts.costs],
+    "analytics/results/costs.py": [of_accounts.costs],
     "analytics/services.py": [of_accounts.a_day],
-    "analytics/feed_records.py": [of_accounts.a_record],
-    "analytics/signal_quality.py": [of_accounts.medians],
+    "analytics/records/computation.py": [of_accounts.a_record],
+    "analytics/quality/signals.py": [of_accounts.medians],
 }
 """The acts, by the file with the statement of their lock."""
 ELSEWHERE = {
     "common/operational/store.py": "tests/common/operational/test_store.py: two changes at once",
-    "signals/repetitions.py": "tests/signals/test_repetitions.py: two equal entries at once",
+    "signals/checks/repetitions.py": "tests/signals/test_repetitions.py: two equal entries at once",
     "events/settings_upkeep.py": "a second process would only repeat one alarm",
-    "common/repeatable.py": "tests/api/test_repeatable.py: two requests with one key",
+    "common/web/repeatable.py": "tests/api/test_repeatable.py: two requests with one key",
     "common/archive/batches.py": "tests/execution/archived: two archivers of one kind",
     "analytics/installation/compute.py": "one day's figures, computed again at each change",
     "ops/kill_switch_drill.py": "a lock of a session, for one drill at a time",

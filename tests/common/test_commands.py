@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from common.commands import read_seconds, row_number
+from common.process.commands import read_seconds, row_number
 
 
 @pytest.mark.parametrize("text", ["12", "S-12", "s-12"])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from analytics.exports import csv_lines
-from common.csv_text import inert
+from analytics.results.exports import csv_lines
+from common.web.csv_text import inert
 
 
 @pytest.mark.parametrize(

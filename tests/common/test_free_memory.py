@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import os
-from common.free_memory import release_free_memory
+from common.process.free_memory import release_free_memory
 
 def used():
     with open("/proc/self/statm") as statm:

@@ -6,8 +6,8 @@ import pytest
 from django.db import connection, migrations, models
 from django.db.migrations.state import ProjectState
 
-from common.index_migrations import BuildIndex
-from common.sql import rows, run
+from common.db.index_migrations import BuildIndex
+from common.db.sql import rows, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INDEX = models.Index(fields=["account"], name="probe_of_account")

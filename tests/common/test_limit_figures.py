@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from common.db.sql import rows
 from common.figure_names import Bound
 from common.limit_figures import Figures, read_figures, text_with_detail
 from common.money import plain, rounded_apart, rounded_apart_sql, significant
 from common.reason_codes import Code
-from common.sql import rows
 
 # Near to each other, so that two places are often too few, and halfway between two values.
 EDGES = st.integers(-40, 40).map(lambda n: D(n) / 1000) | st.decimals(

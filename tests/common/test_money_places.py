@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common import formatting
+from common.web import formatting
 
 ROOT = Path(__file__).parents[2]
 APPS = ("alerts", "analytics", "common", "connections", "console", "demo", "events", "execution",
@@ -27,7 +27,7 @@ IN_CODE = re.compile(
 )
 DRAWN = {"charts.py"}  # coordinates of drawings
 ITSELF = {
-    "common/formatting.py",
+    "common/web/formatting.py",
     "common/templatetags/fillcast.py",
     "portal/templatetags/portal.py",
 }

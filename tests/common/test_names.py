@@ -15,10 +15,10 @@ from common.sealing import public_key_of
 from connections import services as connections
 from events import channels
 from events import services as events
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from tests.connections import make
-from users.invitations import invite
 from users.models import User
+from users.people.invitations import invite
 from users.services import create_api_key
 
 BAD = ["One\nTwo", "One\rTwo", "One\u2028Two", "One\x1b[31m", "One\x85Two"]

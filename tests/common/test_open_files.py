@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.open_files import MOST, RESERVED, accounts_for, limit_of
+from common.process.open_files import MOST, RESERVED, accounts_for, limit_of
 from ops.doctor.open_files import judge_open_files
 from ops.doctor.verdicts import FAIL, OK, WARN
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from common import process_age
 from common.clocks import machine_time
-from common.process_age import seconds_running
+from common.process import process_age
+from common.process.process_age import seconds_running
 
 
 def test_forked_process_begins_when_it_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:

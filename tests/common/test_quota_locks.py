@@ -11,14 +11,14 @@ import pytest
 from django.db import connection, transaction
 
 from common.errors import ConflictError
-from common.quotas import lock_quota, require_quota
+from common.web.quotas import lock_quota, require_quota
 from connections import services
 from connections.models import LossLimit, TradingPreset
-from signals.approval_requests import request_approval
-from signals.drafts import store_draft
-from signals.feeds import create_feed_token, rotate_feed_token
+from signals.feeds.approval_requests import request_approval
+from signals.feeds.services import create_feed_token, rotate_feed_token
+from signals.feeds.terms import change_terms
 from signals.models import Action
-from signals.terms import change_terms
+from signals.publishing.drafts import store_draft
 from tests.changes.concurrent_forms import SECONDS, wait_until_they_wait
 from tests.connections import make
 from users.models import User

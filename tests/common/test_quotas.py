@@ -15,11 +15,16 @@ from common.quota_kinds import QUOTAS, setting_name
 from common.reason_codes import Code
 from connections import services
 from connections.models import ExecutionConnection, LossLimit, Subscription, TradingPreset
-from signals.approval_requests import request_approval
-from signals.drafts import store_draft
-from signals.feeds import archive_feed, create_feed_token, revoke_feed_token, rotate_feed_token
+from signals.feeds.approval_requests import request_approval
+from signals.feeds.services import (
+    archive_feed,
+    create_feed_token,
+    revoke_feed_token,
+    rotate_feed_token,
+)
+from signals.feeds.terms import change_terms
 from signals.models import Action, FeedToken
-from signals.terms import change_terms
+from signals.publishing.drafts import store_draft
 from tests.changes.concurrent_forms import at_once
 from tests.connections import make
 from tests.loss_limits import limit_of

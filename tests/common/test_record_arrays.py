@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from common.sql import Query, record_arrays, records_sql, rows
+from common.db.sql import Query, record_arrays, records_sql, rows
 
 
 class Figures(NamedTuple):

@@ -18,15 +18,15 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.signals import connection_created
 
 from brokers.call_runner import BrokerCallRunner
-from common import idle_sessions, shared_sessions
-from common.idle_sessions import IdleSessions
-from common.shared_sessions import base
-from common.sql import periodic_rows, rows, run
+from common.db import idle_sessions, shared_sessions
+from common.db.idle_sessions import IdleSessions
+from common.db.shared_sessions import base
+from common.db.sql import periodic_rows, rows, run
 from config.installation import ROOT
 from tests.until import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ENGINE = "common.shared_sessions"
+ENGINE = "common.db.shared_sessions"
 SECONDS = 240.0
 
 
@@ -393,8 +393,8 @@ FORKED = """
 import os, django
 django.setup()
 from django.db import connection
-from common import shared_sessions
-from common.shared_sessions.base import SESSIONS
+from common.db import shared_sessions
+from common.db.shared_sessions.base import SESSIONS
 def pid():
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.stop_signals import stop_at_signals
+from common.process.stop_signals import stop_at_signals
 
 
 @pytest.fixture

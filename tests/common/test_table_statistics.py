@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.row_security import TRADE, WEB
-from common.sql import rows, run
-from common.table_statistics import analyze_new_tables
+from common.db.row_security import TRADE, WEB
+from common.db.sql import rows, run
+from common.db.table_statistics import analyze_new_tables
 from tests.until import until
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
@@ -71,4 +71,4 @@ def test_each_table_is_analyzed_rarely() -> None:
         "'%autovacuum_analyze_threshold=20000%', false)"
     )
     missing = [name for (name,) in names]
-    assert missing == [], "run ANALYZE_RARELY of common/table_statistics.py in your migration"
+    assert missing == [], "run ANALYZE_RARELY of common/db/table_statistics.py in your migration"

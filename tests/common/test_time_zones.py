@@ -5,7 +5,7 @@ from zoneinfo import available_timezones
 
 import pytest
 
-from common.sql import rows
+from common.db.sql import rows
 from common.time_zones import first_difference, time_zones, zone_fault
 from connections.trading_day import DEFAULT_ZONE
 from ops.doctor.days import judge_difference, trading_days

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 
 
 class Moment(NamedTuple):

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from common.shared_sessions.turns import Turns
+from common.db.shared_sessions.turns import Turns
 from tests.until import until
 
 SECONDS = 240.0

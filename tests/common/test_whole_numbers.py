@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.urls import get_resolver
 from rest_framework import serializers
 
-from common.api_fields import WholeNumber
 from common.form_fields import AmountInput, WholeNumberInput
 from common.money import plain, read_decimal
+from common.web.api_fields import WholeNumber
 from tests.api.schemas import schema
 
 OTHER = [
@@ -67,7 +67,7 @@ def _loose(fields: Any, path: str) -> Iterator[str]:
             yield where
 
 
-SIGNALS = {"NewSignal", "NewOcoPair", "NewBracket", "OcoLeg"}  # read by signals/fields.py
+SIGNALS = {"NewSignal", "NewOcoPair", "NewBracket", "OcoLeg"}  # read by signals/reading/fields.py
 
 
 def test_every_number_that_the_api_takes_has_our_fields() -> None:

@@ -16,11 +16,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from common import waiting_work
+from common.db.sql import rows
 from common.operational import current
 from common.operational.document import Document
 from common.operational.source import base_of
-from common.sql import rows
+from common.process import waiting_work
 from config import beat
 from config.beat import LOOK_SECONDS, BeatEntry, BeatScheduler
 from config.celery import app

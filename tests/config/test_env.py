@@ -320,7 +320,7 @@ def test_own_login_sets_no_role() -> None:
     assert "role=" not in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
     assert "pool" not in entry["OPTIONS"]
-    assert entry["ENGINE"] == "common.shared_sessions"
+    assert entry["ENGINE"] == "common.db.shared_sessions"
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ POOLED = {
 def test_pooler_gets_no_startup_option_and_nothing_prepared() -> None:
     found = databases(Settings.read(POOLED))
     entry = found["default"]
-    assert entry["ENGINE"] == "common.checked_sessions"
+    assert entry["ENGINE"] == "common.db.checked_sessions"
     assert (entry["HOST"], entry["DISABLE_SERVER_SIDE_CURSORS"]) == ("pooler", True)
     assert "options" not in entry["OPTIONS"]
     assert entry["OPTIONS"]["application_name"].startswith("fillcast-web process:")

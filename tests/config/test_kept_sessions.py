@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import cache
 from redis.exceptions import ResponseError
 
-from common.redis_cache import counts
+from common.process.redis_cache import counts
 
 
 def test_threads_share_redis_connections() -> None:

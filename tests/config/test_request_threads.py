@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path, register_converter
 from pytest_django import Settings
 
-from common.streaming import PART_BYTES, StreamedResponse
+from common.web.streaming import PART_BYTES, StreamedResponse
 from config.request_threads import ThreadedHandler
 
 Next = Callable[[HttpRequest], HttpResponseBase]

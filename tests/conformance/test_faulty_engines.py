@@ -16,8 +16,8 @@ import pytest
 from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter
 from brokers.types import ConnectionSpec, OrderRequest, OrderType, Quote
+from common.db.sql import IdRow, Query
 from common.reason_codes import Code
-from common.sql import IdRow, Query
 from conformance.registry import is_engine_check
 from conformance.runner import Mark, OpenHarness, Result, all_checks
 from execution.exits.orders import ExitRequest

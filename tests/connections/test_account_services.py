@@ -8,10 +8,10 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
+from common.db.sql import rows
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.operational.kinds import OwnedNetwork
 from common.reason_codes import Code
-from common.sql import rows
 from connections import services
 from connections.accounts.demo import is_demo
 from connections.joins import IS_DEMO_SQL
@@ -25,7 +25,7 @@ from connections.models import (
     SubscriptionInterval,
 )
 from connections.selectors import skip_reasons
-from signals.feeds import SAMPLE_FEED, create_feed
+from signals.feeds.services import SAMPLE_FEED, create_feed
 from tests.connections import make
 from tests.matrix import as_role
 from tests.operational import set_setting

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from django.db import transaction
 
-from common.sql import rows
+from common.db.sql import rows
 from connections.accounts import broker_identity
 from connections.accounts.services import update_connection
 from connections.credentials import sealing

@@ -20,11 +20,11 @@ from connections.models import (
 from connections.subscriptions.routes import RouteAccount, set_route
 from execution.models import Order
 from signals import services as signals
-from signals.drafts import publish_draft, store_draft
-from signals.feeds import archive_feed, create_feed, update_feed
-from signals.ingest import save_draft
-from signals.intake import read_signal
+from signals.feeds.services import archive_feed, create_feed, update_feed
 from signals.models import Action, Feed, Origin, Signal
+from signals.publishing.drafts import publish_draft, store_draft
+from signals.publishing.ingest import save_draft
+from signals.reading.intake import read_signal
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
 from tests.roles import staff

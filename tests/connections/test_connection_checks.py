@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from brokers.base import ReadFailed
 from brokers.types import Check, CheckResult
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections import services, tasks
 from connections.health import account_polling, connection_checks, probes
 from connections.models import (

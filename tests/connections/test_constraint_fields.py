@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db.models import CheckConstraint, Q
 
-from common.row_faults import names_in, parts_of
+from common.db.row_faults import names_in, parts_of
 from connections.models import CashFlow, DecisionProvider, LossLimit, TradingPreset
 
 

@@ -19,10 +19,10 @@ from tests.connections import make
 from tests.decisions import SECRET, calendar_of, provider_of, service_at
 from tests.operational import set_setting
 from tests.portal.factor_steps import form_on
-from users.key_setups import set_up_with
+from users.keys.setups import set_up_with
 from users.models import User
 from users.services import create_api_key, revoke_api_key, user_for_key
-from users.session_factor import SecondFactorNeededError
+from users.sign_in.session_factor import SecondFactorNeededError
 
 pytestmark = pytest.mark.django_db
 URL = "https://model.example.org/decide"

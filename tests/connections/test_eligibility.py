@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from brokers import registry
 from common.clocks import market_now
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections import eligibility
 from connections.models import ConnectionHealth, ExecutionConnection, Instrument, Subscription
 from signals.models import Feed

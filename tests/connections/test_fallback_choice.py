@@ -3,8 +3,8 @@
 import pytest
 from django.core.exceptions import ValidationError
 
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.market_data.fallbacks import fallback_chains, followed_pairs, pairs_stood_in_for
 from connections.market_data.sources import (
     SourceReport,

@@ -6,8 +6,8 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.types import AccountState
+from common.db.sql import array, rows
 from common.reason_codes import Code
-from common.sql import array, rows
 from connections.health import (
     account_polling,
     connection_checks,

@@ -170,7 +170,7 @@ def test_batch_takes_at_most_three_statements() -> None:
     with CaptureQueriesContext(database) as asked:
         changed = services.mark_errors([(row.pk, f"No answer from {row.name}.") for row in rows])
     assert set(changed) == {row.pk for row in rows}
-    assert len(asked) <= 2  # the savepoint; what common.sql runs is not counted by Django
+    assert len(asked) <= 2  # the savepoint; what common.db.sql runs is not counted by Django
     assert Event.objects.filter(kind=EventKind.CONNECTION_ERROR).count() == 20
     assert {row.get_health_status() for row in rows} == {"error"}
 

@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
+from common.db.sql import rows
 from common.operational.kinds import OwnedNetwork
-from common.sql import rows
 from connections import services
 from connections.health.host_policy import deactivate_disallowed
 from connections.models import ConnectionHealth, ExecutionConnection

@@ -8,10 +8,10 @@ import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
+from common.db.sql import periodic_rows
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import periodic_rows
 from connections import kill_switch, services
 from connections.models import ExecutionConnection, KillSwitch
 from events.models import Event, EventKind

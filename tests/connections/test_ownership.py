@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from brokers.base import ReadFailed
 from brokers.types import AccountState
+from common.db.sql import run as run_sql
 from common.reason_codes import Code
-from common.sql import run as run_sql
 from connections import services
 from connections.account_settings.validation import claim_for
 from connections.models import ConnectionHealth

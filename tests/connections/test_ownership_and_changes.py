@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 
 from brokers.base import ReadFailed
+from common.db.sql import rows as run_rows
 from common.reason_codes import Code
-from common.sql import rows as run_rows
 from connections import services
 from connections.health import account_polling
 from connections.models import ConnectionHealth

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from brokers.base import ReadFailed
+from common.db.sql import array, rows
 from common.reason_codes import Code
-from common.sql import array, rows
 from connections import services
 from connections.health import account_polling, connection_checks, probes
 from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection

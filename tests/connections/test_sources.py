@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from common.db.sql import rows
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from common.sql import rows
 from connections.market_data.sources import (
     can_provide_prices,
     get_or_create_broker_source,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import columns, database_now, rows
+from common.db.sql import columns, database_now, rows
 from connections.accounts.history_retention import HOURLY_FOR, thin_history
 from connections.health import due_tests, host_circuit_breaker, inactivity, status_updates
 from connections.health.reconciliation import (

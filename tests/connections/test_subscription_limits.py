@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from common.db.sql import run
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import run
 from connections import services
 from connections.entry_limits import ENTRY_LIMITS, Tighter
 from connections.models import Subscription
-from signals.errors import field_errors
+from signals.reading.errors import field_errors
 from tests.connections import make
 
 pytestmark = pytest.mark.django_db

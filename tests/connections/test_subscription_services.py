@@ -9,9 +9,9 @@ import pytest
 from django.db import IntegrityError, OperationalError, transaction
 
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections import eligibility, services
 from connections.models import ExecutionConnection, Subscription, SubscriptionInterval
 from signals.locks import candidates_exclusive, candidates_shared

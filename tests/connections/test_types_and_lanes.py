@@ -3,7 +3,7 @@
 import pytest
 
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.joins import TYPES_AND_LANES_SQL
 from connections.models import ExecutionConnection
 from tests.connections import make

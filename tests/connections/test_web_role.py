@@ -9,9 +9,9 @@ from django.db import connection as database
 from pytest_django import Settings
 
 from common.clocks import market_now
+from common.db.sql import rows
 from common.errors import ConflictError, NotAllowedError
 from common.permissions import Role
-from common.sql import rows
 from connections import eligibility, services
 from connections.models import (
     ConnectionHealth,

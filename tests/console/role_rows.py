@@ -9,13 +9,13 @@ from common.models import SettingsVersion
 from connections.models import KillSwitch, Subscription
 from execution.disaster_recovery.epochs import current_epoch
 from execution.models import DriftItem, ScopedAction, Status
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Approval, ApprovalRequest
 from tests.console import seed
 from tests.console.role_matrix import Page
 from tests.loss_limits import pause_of
-from users.invitations import invite
 from users.models import User
+from users.people.invitations import invite
 from users.services import create_api_key
 
 COUNTS = {("PENDING", ""): 1, ("FAILED", "NEVER_ARRIVED"): 1, ("FILLED", ""): 1}

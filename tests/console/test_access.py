@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from common.admin import is_hidden
 from common.permissions import Role
+from common.web.admin import is_hidden
 from config import urls  # noqa: F401  # registers the admin's pages
 from execution.disaster_recovery.epochs import current_epoch
 from tests.console.bare_layout import bare_layout

@@ -20,7 +20,7 @@ from events.models import Channel
 from execution import tasks
 from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from tests.changes.concurrent_forms import fields_of
 from tests.console import seed
 from tests.console.seed import CANARY

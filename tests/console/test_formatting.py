@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from django.test import RequestFactory
 
-from common.admin import time_column
 from common.clocks import MarketClock, set_market_clock
-from common.formatting import STATES, age, milliseconds, number, signed
 from common.templatetags.fillcast import page_time
+from common.web.admin import time_column
+from common.web.formatting import STATES, age, milliseconds, number, signed
 from console import charts, unfold_settings
 from execution.models import Status
 

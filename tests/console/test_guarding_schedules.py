@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from common.db.sql import rows
 from common.permissions import Role
-from common.sql import rows
 from console.guarding_schedules import SLOWEST
 from tests.html import html_of
 from tests.portal.conftest import as_web_process

@@ -10,8 +10,8 @@ from common.permissions import Role
 from tests.html import html_of
 from tests.operational import set_setting
 from tests.roles import staff
-from users.invitations import find_invitation, why_unusable
 from users.models import Invitation
+from users.people.invitations import find_invitation, why_unusable
 
 pytestmark = pytest.mark.django_db
 

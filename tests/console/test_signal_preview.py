@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.models import Order
 from signals.models import Feed, Signal

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from common.formatting import duration
+from common.web.formatting import duration
 from console.queries import candidates
 from execution import signal_stages
 from execution.models import Order

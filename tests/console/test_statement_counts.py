@@ -1,7 +1,7 @@
 """How many statements each page of the console sends: few, whatever it shows.
 
 `make bench ONLY=pages` counts the same pages with a million orders, and times them. Statements of
-`common.sql` count as those of the ORM do.
+`common.db.sql` count as those of the ORM do.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from benchmarks.console_pages import MOST_QUERIES, PAGES, compute_execution, shown
+from common.db.sql import run
 from common.permissions import Role
-from common.sql import run
 from connections.models import ExecutionConnection, HaltMode, LaneLease
 from connections.services import set_kill_switch
 from execution.models import ArchivedOrder, Order

@@ -8,8 +8,8 @@ import pytest
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from common.clocks import machine_time
+from common.db.sql import run
 from common.errors import MisconfiguredError
-from common.sql import run
 from config.celery import app
 from config.env import Settings
 from demo import event_feed, stack_options
@@ -19,8 +19,8 @@ from demo.messages import MessageFormatter
 from demo.paced_scheduler import PacedEntry, PacedScheduler
 from demo.scenario import ALERTS, Answer, read_scenario
 from ops.stack.stack import all_processes
-from signals.intake import read_signal
 from signals.models import Feed, Signal
+from signals.reading.intake import read_signal
 from users.models import User
 
 LOST = "order.unknown"

@@ -10,7 +10,7 @@ from django.utils import timezone
 from nacl.public import PrivateKey
 
 from brokers.paper.models import PaperAccount
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ConnectionHealth, ExecutionConnection, Subscription
 from connections.models import SubscriptionInterval as Interval
 from demo import accounts, reset

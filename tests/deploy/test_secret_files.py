@@ -72,7 +72,7 @@ def test_settings_hold_no_secret_and_nothing_of_compose(
 def test_every_secret_setting_is_a_file_and_no_line(
     values: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A URL with a password belongs in no file of settings, whoever adds the setting."""
+    """A URL with a password belongs in no file of settings."""
     whole = {
         **values,
         **{one.name: f"a secret of {one.name}" for one in VARIABLES if one.secret},

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from signals.models import OrderType, TimeInForce
-from signals.validation import time_in_force_error
+from signals.reading.validation import time_in_force_error
 from tests.docs.test_broker_type_pages import table
 
 PAGE = "docs/order-types.md"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from events import confirmation, delivery, services
 from events.models import Channel, Delivery, Event, EventKind
 from events.routing import route_events

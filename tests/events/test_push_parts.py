@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from common.user_agents import browser_label
+from common.web.user_agents import browser_label
 from events import push, push_keys
 from events.context import EventContext
 from events.messages import Message

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from common.sql import rows
+from common.db.sql import rows
 from events import services
 from events.channel_rules import set_rules
 from events.messages.records import record_lines
 from events.models import Delivery
 from signals.models import Feed, Signal
-from signals.record_sql import ANCHORS, LINKS
+from signals.records.sql import ANCHORS, LINKS
 from tests.events.receiver import Receiver
 from tests.events.test_delivery import channel_to, fill, happen
 from tests.events.test_messages import event

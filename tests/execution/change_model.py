@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from brokers.types import Quote
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.errors import ConflictError, InvalidInputError
 from common.failpoints import AbandonedError, Failpoint, arm
-from common.sql import rows, run
 from execution.changes.order_changes import change_order
 from execution.models import AT_BROKER, TERMINAL
 from execution.monitoring.condition_watch import wake_settled

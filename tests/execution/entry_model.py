@@ -12,7 +12,7 @@ from django.db import transaction
 
 from brokers.types import Quote
 from common.clocks import market_now
-from common.sql import rows, run
+from common.db.sql import rows, run
 from execution import services
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.monitoring.trigger_upkeep import keep_up_triggers

@@ -16,7 +16,7 @@ from django.test import TestCase
 from brokers.registry import BUILT_IN, adapter_for, broker_types
 from brokers.types import Execution, HeldLevels, OrderReport, ReportKind
 from common.clocks import market_now
-from common.sql import kept_plans, rows, run
+from common.db.sql import kept_plans, rows, run
 from connections import eligibility
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.dispatch.order_dispatcher import reports_from_outcome

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import transaction
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from execution.models import Order, Status
 from tests.execution import factories
 from tests.execution.stored_rows import TABLES, changes_of

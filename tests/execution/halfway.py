@@ -11,8 +11,8 @@ from decimal import Decimal as D
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import OrderReport, ReportKind
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from execution.cancels import cancel_order
 from execution.models import Order
 from execution.monitoring import pending_actions

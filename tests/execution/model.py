@@ -15,9 +15,9 @@ from django.db import connection
 from brokers.base import NotSent, Rejected
 from brokers.types import CloseCause, ExitSafety, OrderReport, OrderRequest, ReportKind
 from common.clocks import machine_time
+from common.db.sql import _allow_prepared, _fetched, _rows_cursor, rows, run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import _allow_prepared, _fetched, _rows_cursor, rows, run
 from connections.models import ExecutionConnection, Instrument
 from execution.audit.counters import audit
 from execution.base.kill_switch import read_halts

@@ -12,7 +12,7 @@ from typing import Any
 
 from brokers.types import ExitSafety, OrderType, Quote
 from common.clocks import market_now
-from common.sql import run
+from common.db.sql import run
 from execution.models import AT_BROKER
 from execution.monitoring.stop_rules import StopRuleMonitor, judge_due
 from execution.submission.change_terms import WantedTerms

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from common.sql import database_now
+from common.db.sql import database_now
 from execution.models import Order
 
 

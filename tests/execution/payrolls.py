@@ -17,7 +17,7 @@ from brokers.paper import exchange
 from brokers.registry import adapter_for
 from brokers.types import Quote
 from common.clocks import MarketClock, set_market_clock
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.level_sync import sync_levels

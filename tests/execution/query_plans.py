@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from common.sql import kept_plans, rows, run
+from common.db.sql import kept_plans, rows, run
 from connections.models import ExecutionConnection
 from signals.models import Feed
 from tests.connections import make

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from common.sql import rows
+from common.db.sql import rows
 
 TABLES = {
     "order": ("execution_order", "id"),

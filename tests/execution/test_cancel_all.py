@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from common.sql import rows
+from common.db.sql import rows
 from execution import cancels
 from execution.models import Order
 from signals.models import Feed

@@ -6,9 +6,9 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.base import NotSent
+from common.db.sql import IdRow, Query, rows
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import IdRow, Query, rows
 from connections import services as connections
 from connections.models import ExecutionConnection
 from connections.services import HaltTarget

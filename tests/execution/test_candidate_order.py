@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from common.sql import rows
+from common.db.sql import rows
 from execution.base.rotation import rotation_of
 from execution.models import Order
 from execution.recovery import sweeps

@@ -18,7 +18,7 @@ from django.db import transaction
 
 from analytics.orders.working import WorkingOrder
 from common.clocks import machine_time, set_market_clock
-from common.sql import database_now, rows
+from common.db.sql import database_now, rows
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.monitoring import broker_positions
 from execution.monitoring.broker_positions import DueRead

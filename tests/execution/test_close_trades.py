@@ -12,8 +12,8 @@ from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.models import Order
 from positions.models import ExecutionPosition
-from signals.closing import ClosedTrades, TradeSelection, close_trades, open_trades
 from signals.models import Direction, Feed, Origin, Signal
+from signals.publishing.closing import ClosedTrades, TradeSelection, close_trades, open_trades
 from tests.connections import make
 from tests.execution import factories
 from users.models import User

@@ -11,10 +11,10 @@ from django.test import Client
 from django.urls import reverse
 
 from common.clocks import market_now
+from common.db.sql import run
 from common.ended_orders import ENDED_WAITS
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection, HostCircuit
 from events.models import Notification
 from events.services import deliver

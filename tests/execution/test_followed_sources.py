@@ -19,7 +19,7 @@ from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperQuote
 from brokers.types import Quote
 from common.clocks import market_now
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from connections.market_data.source_status import source_status, with_status
 from connections.models import (
     ConnectionHealth,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from brokers.base import OutcomeUnknown
 from brokers.types import BrokerFunding, CloseCause, ReportKind
 from common.clocks import market_now
+from common.db.sql import run
 from common.failpoints import AbandonedError, Failpoint, arm
 from common.reason_codes import Code
-from common.sql import run
 from connections.health.account_polling import refresh_due_accounts
 from connections.models import AccountSnapshot, ExecutionConnection, FundingPayment
 from execution.funding import book_funding, shares_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokers.types import AccountState, PositionMode
-from common.sql import database_now, rows, run
+from common.db.sql import database_now, rows, run
 from connections.accounts.snapshots import store_account_state
 from connections.health.reconciliation import mark_reconciled
 from connections.health.status_updates import mark_errors

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
-from common.sql import record_arrays, rows, run
+from common.db.sql import record_arrays, rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
 from execution.changes import order_ends, signal_changes, waiting_stops

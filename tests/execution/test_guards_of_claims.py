@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
+from common.db.sql import run
 from common.errors import ConflictError
-from common.sql import run
 from connections import leases
 from connections.kill_switch import release_kill_switch, set_kill_switch
 from connections.loss_limits.pauses import end_due_pauses, resume_after_limit

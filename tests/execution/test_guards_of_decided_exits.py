@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from common.db.sql import database_now, rows, run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import database_now, rows, run
 from connections.models import ExecutionConnection
 from execution.disaster_recovery import sql as restore_sql
 from execution.models import DriftItem, Order

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
+from common.db.sql import database_now, rows, run
 from common.reason_codes import Code
-from common.sql import database_now, rows, run
 from connections.models import ExecutionConnection
 from execution.changes import order_changes
 from execution.exits import partial_closes

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import database_now, rows, run
+from common.db.sql import database_now, rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
 from execution.disaster_recovery import sql as restore_sql

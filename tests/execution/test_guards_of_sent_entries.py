@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
 from execution import cancels, order_retries

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
+from common.db.sql import record_arrays, run
 from common.reason_codes import Code
-from common.sql import record_arrays, run
 from connections.models import ExecutionConnection
 from execution import fan_out_sql
 from execution.models import Order

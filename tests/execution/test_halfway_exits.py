@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.exits import reservations
 from execution.exits.orders import ExitRequest, exit_quantity, exitable

@@ -10,7 +10,7 @@ import pytest
 
 from analytics.orders.explanations import slippage_cost
 from analytics.orders.rounding_debt import rounding_debts
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import signal_outcomes
 from execution.changes.changeable_orders import may_be_cancelled, obstacle

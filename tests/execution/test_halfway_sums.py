@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from django.utils import timezone
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.exposure import open_items
 from connections.models import ExecutionConnection
 from connections.services import HaltTarget

@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from brokers.maintenance_windows import BUILT_IN
-from common import process_age
 from common.clocks import machine_time
+from common.process import process_age
 from connections import tasks
 from connections.health import inactivity, status_updates
 from connections.models import ConnectionHealth, ExecutionConnection, MaintenanceWindow

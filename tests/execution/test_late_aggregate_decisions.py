@@ -7,8 +7,8 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
 from brokers.types import ReportKind
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import MAX_AGGREGATION_MS
 from execution.models import Order
 from execution.recovery import sweeps

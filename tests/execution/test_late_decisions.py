@@ -14,8 +14,8 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.types import ReportKind
+from common.db.sql import rows, run
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.models import Order

@@ -6,8 +6,8 @@ import pytest
 from django.db import transaction
 
 from brokers.base import NotSent
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ExecutionConnection
 from connections.services import RouteAccount, set_route
 from execution.changes.order_changes import change_order

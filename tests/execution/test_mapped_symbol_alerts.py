@@ -12,7 +12,7 @@ from common.clocks import market_now
 from connections.models import ExecutionConnection
 from execution.models import Order
 from positions.models import ExecutionPosition
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, Signal
 from tests.alert_inbox import answer_of
 from tests.connections import make

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.sql import run
+from common.db.sql import run
 from connections.exposure import OpenItem, describe_open_items, open_items
 from connections.models import ExecutionConnection
 from execution.models import Order

@@ -9,7 +9,7 @@ import pytest
 
 from analytics.orders.page_updates import order_updates_of
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, WorkerLease
 from tests.connections import make

@@ -10,9 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from analytics.orders.reasons import WORKER_SECONDS
+from common.db.sql import run
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.services import close_position

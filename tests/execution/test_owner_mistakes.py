@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.formatting import with_hint
 from common.reason_codes import Code
+from common.web.formatting import with_hint
 from conformance.harness import HarnessFeature
 from connections.health import connection_checks
 from connections.models import ExecutionConnection

@@ -12,11 +12,11 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from nacl.public import PrivateKey
 
+from analytics.compare.twins import compare
 from analytics.models import SignalQuality
 from analytics.orders.followers import results_of
-from analytics.reports import report_accounts
+from analytics.results.reports import report_accounts
 from analytics.services import compute_signal_quality
-from analytics.twins import compare
 from brokers.paper.models import PaperAccount
 from common.clocks import market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
@@ -46,8 +46,8 @@ from execution.models import Order
 from execution.preview import preview
 from execution.signal_totals import signal_total
 from positions.models import ExecutionPosition
-from signals.feeds import archive_feed
-from signals.listings import Reach
+from signals.checks.listings import Reach
+from signals.feeds.services import archive_feed
 from signals.models import Feed, Signal
 from tests.analytics.factories import user
 from tests.connections import make

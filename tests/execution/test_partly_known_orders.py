@@ -13,8 +13,8 @@ import pytest
 from brokers.base import OutcomeUnknown, ReadFailed
 from brokers.types import CloseCause, ExitSafety
 from common.clocks import market_now
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections import services as connections
 from connections.exposure import open_items
 from connections.models import ExecutionConnection

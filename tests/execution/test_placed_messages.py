@@ -5,7 +5,7 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.types import ReportKind
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
 from events.services import create_channel, deliver

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from analytics.event_context import EVENT_CONTEXT_SQL, event_context
 from common.clocks import market_now
-from common.sql import array, columns, rows, run
+from common.db.sql import array, columns, rows, run
 from connections.health import status_updates
 from connections.models import ExecutionConnection
 from events.context import EventContext

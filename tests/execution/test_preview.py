@@ -11,9 +11,9 @@ import pytest
 from brokers.registry import BUILT_IN, capabilities_of
 from brokers.types import ConnectionSpec, OrderType
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.health import maintenance
 from connections.health.host_circuit_breaker import open_hosts
 from connections.models import (
@@ -29,7 +29,7 @@ from execution.submission.claim import claim
 from execution.submission.deferral import deferred_by_brokers
 from positions.models import ExecutionPosition
 from signals.models import Approval, Feed, Signal
-from signals.preview import Outcome, Preview, preview, require_possible, require_useful
+from signals.publishing.preview import Outcome, Preview, preview, require_possible, require_useful
 from signals.services import publish
 from tests.connections import make
 from tests.console.conftest import statements

@@ -8,7 +8,7 @@ import pytest
 
 from brokers.types import ConnectionSpec, Quote
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.market_data.source_status import with_status
 from connections.market_data.sources import (
     get_or_create_broker_source,

@@ -9,7 +9,7 @@ from celery import current_app
 from django.conf import settings
 from redis import Redis
 
-from common.message_queues import MESSAGE_PRIORITIES, queue_keys
+from common.process.message_queues import MESSAGE_PRIORITIES, queue_keys
 from connections.models import ExecutionConnection
 from execution import services
 from execution.models import Order

@@ -4,7 +4,7 @@ import pytest
 
 from execution.audit.counters import audit
 from execution.models import Order
-from signals.feeds import create_feed, update_feed
+from signals.feeds.services import create_feed, update_feed
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

@@ -22,7 +22,7 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.sample_orders import Sample, close_sample, newest_sample, place_sample, smallest
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
-from signals.feeds import update_feed
+from signals.feeds.services import update_feed
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.execution import factories

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from brokers.base import OutcomeUnknown, Rejected
+from common.db.sql import run
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
 from events.services import create_channel, deliver

@@ -22,9 +22,9 @@ from execution.models import DriftItem, Order
 from execution.recovery.order_polling import interval_of
 from execution.runtime.trading_runtime import pace
 from positions.models import ExecutionPosition
-from signals.ingest import save_draft
-from signals.intake import read_signal
 from signals.models import Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.intake import read_signal
 from tests.common.operational.test_document import SPECIFIED
 from tests.connections import make
 from tests.execution import factories

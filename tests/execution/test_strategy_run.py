@@ -25,7 +25,7 @@ from execution.monitoring.level_sync import sync_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime import trading_runtime
 from execution.runtime.event_stream import drain_events
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
 from tests.alert_inbox import answer_of
 from tests.alerts.charting import Chart, fill_in, templates

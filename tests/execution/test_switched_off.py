@@ -8,7 +8,7 @@ from decimal import Decimal as D
 import pytest
 from django.db.models.functions import Now
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections import session_lanes
 from connections.accounts.services import activate, deactivate
 from connections.health import inactivity, status_updates

@@ -19,10 +19,10 @@ from django.test import Client
 from alerts.inbox.publishing import publish_waiting
 from alerts.inbox.storing import accept_alert
 from brokers.base import Rejected
-from common import tracing
+from common.db.sql import rows
 from common.operational.document import Document, Observe
+from common.process import tracing
 from common.reason_codes import Code
-from common.sql import rows
 from config import traces
 from connections.models import ExecutionConnection
 from execution import services

@@ -7,7 +7,7 @@ several guards, separated by commas. The product contains nothing of this.
 import os
 from typing import Any
 
-from common.sql import Query
+from common.db.sql import Query
 
 
 def without_deadline() -> None:
@@ -38,7 +38,7 @@ def without_fence() -> None:
 
 def without_second_proof() -> None:
     """One absence confirmation is enough, even one from before the broker had to answer."""
-    from common.sql import Query
+    from common.db.sql import Query
     from execution.recovery import sweeps
 
     sweeps.CONFIRM_ABSENCE = sweeps.CONFIRM_ABSENCE.replace("o.absence_confirmations = 0", "false")

@@ -13,7 +13,7 @@ import psycopg
 from django.db import connection
 from psycopg.sql import SQL, Identifier
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from ops.embedded.os_user import server_user
 from ops.embedded.postgres import PostgresServer
 

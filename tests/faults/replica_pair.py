@@ -14,9 +14,9 @@ import psycopg
 from django.db import connections
 
 from analytics.replica import replica_rows
-from analytics.results import Scope, trade_results
-from common.direct_sessions import REPLICA
-from common.sql import Query
+from analytics.results.closed_trades import Scope, trade_results
+from common.db.direct_sessions import REPLICA
+from common.db.sql import Query
 from config.databases import databases
 from config.env import Settings
 from connections.models import ExecutionConnection

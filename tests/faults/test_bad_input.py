@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.message_queues import queue_keys
+from common.process.message_queues import queue_keys
 from tests.faults.environment import FaultEnvironment
 from tests.faults.test_entries import all_ended
 

@@ -19,8 +19,8 @@ PREPARE = """
 import json
 from concurrent.futures import ThreadPoolExecutor
 from django.db import transaction
-from common import shared_sessions
-from common.sql import exchange, kept_plans, periodic_rows, rows
+from common.db import shared_sessions
+from common.db.sql import exchange, kept_plans, periodic_rows, rows
 from execution.models import Order
 
 def run():
@@ -52,7 +52,7 @@ def test_doctor_finds_the_pooler_well(pooled: PooledEnvironment) -> None:
     assert "Sessions get the time-outs that they request" in reported, reported
     # The doctor's own time limit has not stayed in a session that others use.
     found = pooled.script("trade",
-        "import json; from common.sql import rows;"
+        "import json; from common.db.sql import rows;"
         "print(json.dumps({rows('SHOW statement_timeout')[0][0] for _ in range(20)}.pop()))",
     )  # fmt: skip
     assert found == "2400ms"
@@ -63,7 +63,7 @@ TWO_TENANTS = """
 import json
 from concurrent.futures import ThreadPoolExecutor
 from django.db import transaction
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from users.models import User
 from users.tenancy import acting_for, for_all_tenants, on_behalf_of
@@ -116,7 +116,7 @@ CHANGE = """
 import json
 from django.db import transaction
 from connections.models import TradingPreset
-from common.sql import rows
+from common.db.sql import rows
 with transaction.atomic():
     pid = rows("SELECT pg_backend_pid() AS pid")[0].pid
     TradingPreset.objects.filter(pk=PK).update(name=NEW)
@@ -153,7 +153,7 @@ PAPER = """
 import asyncio, json
 from brokers.paper.db_sessions import sessions
 from brokers.paper.notifications import notifications, notify
-from common.sql import rows
+from common.db.sql import rows
 from ops.kill_switch_drill import _only_drill
 
 def shown():

@@ -102,7 +102,7 @@ def test_worker_takes_messages_again_once_rabbitmq_is_back(
 
 # Orders 1 to 4: of the classes LOW and HIGH, an exit, of the class NORMAL.
 SEND = """
-from common.message_queues import lengths
+from common.process.message_queues import lengths
 from execution.tasks import MESSAGE_PRIORITIES, enqueue
 classes = {value: priority for priority, value in MESSAGE_PRIORITIES.items()}
 priorities = {1: classes[9], 2: classes[3], 4: classes[6]}
@@ -113,7 +113,7 @@ print(lengths(["lane", "never declared"]))
 
 ASK = """
 from kombu.exceptions import OperationalError
-from common.message_queues import lengths
+from common.process.message_queues import lengths
 try:
     print(lengths(["execution"]))
 except OperationalError as error:

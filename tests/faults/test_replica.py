@@ -15,11 +15,11 @@ from django.db import transaction
 from analytics import replica
 from analytics.models import AnalyticsDaily
 from analytics.replica import JOB_SECONDS, replica_lag, replica_rows
-from analytics.results import Scope, trade_results
+from analytics.results.closed_trades import Scope, trade_results
 from analytics.services import compute_changed
 from common.clocks import MarketClock, set_market_clock
-from common.direct_sessions import REPLICA
-from common.sql import Query, rows, run
+from common.db.direct_sessions import REPLICA
+from common.db.sql import Query, rows, run
 from ops.doctor.database_paths import judge_replica
 from ops.doctor.verdicts import FAIL, OK, WARN
 from tests.faults import postgres_clusters
@@ -181,7 +181,7 @@ def cancel_sleeping(pair: Pair) -> None:
 TENANT = """
 import json
 from analytics.replica import replica_rows
-from common.sql import Query
+from common.db.sql import Query
 from typing import NamedTuple
 from users.models import User
 from users.tenancy import for_all_tenants, on_behalf_of

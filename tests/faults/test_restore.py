@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from brokers.types import CloseCause
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection
 from execution.audit.counters import audit
 from execution.base.high_water_mark import MARK_SEQUENCE

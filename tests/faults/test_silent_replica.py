@@ -13,8 +13,8 @@ from django.db import connections, transaction
 
 from analytics import replica
 from analytics.replica import CURRENT, JOB_SECONDS, PRIMARY, replica_lag, replica_rows
-from common.direct_sessions import REPLICA
-from common.replica_sessions import (
+from common.db.direct_sessions import REPLICA
+from common.db.replica_sessions import (
     ANSWER,
     READY,
     STATEMENT,
@@ -22,7 +22,7 @@ from common.replica_sessions import (
     answers_within,
     lease_part,
 )
-from common.sql import Query, rows, run
+from common.db.sql import Query, rows, run
 from config.databases import IDLE_IN_TRANSACTION
 from connections.models import ExecutionConnection
 from tests.faults import postgres_clusters

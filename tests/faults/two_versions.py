@@ -24,7 +24,7 @@ KNOWN = {
 }
 MIGRATION = """
 from django.db import migrations, models
-from common.index_migrations import BuildIndex
+from common.db.index_migrations import BuildIndex
 
 def note():
     return models.CharField(max_length=8, default="", db_default="")

@@ -9,8 +9,8 @@ import pytest
 from brokers.base import ReadFailed
 from brokers.mt5.adapter import Mt5Adapter
 from brokers.types import BrokerCashFlow
+from common.db.sql import Query, rows
 from common.sealing import new_private_key, public_key_of
-from common.sql import Query, rows
 from connections.credentials.sealing import seal_credentials
 from connections.credentials.specs import READ_COLUMNS, ReadRow
 from connections.health.account_polling import read_accounts

@@ -57,7 +57,7 @@ assert machine_time() > 0
 assert "mt5" in order_polling.polled_broker_types()
 missing = set(missing) - {
     "brokers.dwx.file_io imports fcntl",  # MetaTrader 4 is served on Unix
-    "common.open_files imports resource",  # it goes without
+    "common.process.open_files imports resource",  # it goes without
 }
 assert not missing, missing
 print("fine")

@@ -128,15 +128,17 @@ MODULES |= {
     "connections/trading_day.py": Module(
         (f"{CONNECTIONS}trading_day.py", f"{ANALYTICS}day_borders.py")
     ),
-    "users/attempt_limits.py": Module(
+    "users/sign_in/attempt_limits.py": Module(
         ("tests/users/test_expiry_borders.py", "tests/users/test_one_use_races.py")
     ),
-    "users/second_factor.py": Module(("tests/users", "tests/portal/test_second_factor.py")),
-    "analytics/costs.py": Module((f"{ANALYTICS}costs.py",)),
-    "analytics/equity.py": Module(
+    "users/sign_in/second_factor.py": Module(("tests/users", "tests/portal/test_second_factor.py")),
+    "analytics/results/costs.py": Module((f"{ANALYTICS}costs.py",)),
+    "analytics/results/equity.py": Module(
         tuple(f"{ANALYTICS}{n}.py" for n in ("reading_borders", "compute_day", "day_borders"))
     ),
-    "analytics/statistics.py": Module((f"{ANALYTICS}statistics.py", f"{ANALYTICS}results.py")),
+    "analytics/results/statistics.py": Module(
+        (f"{ANALYTICS}statistics.py", f"{ANALYTICS}results.py")
+    ),
     "positions/closed_results.py": Module(
         (
             f"{REPORTS}test_commissions.py",
@@ -146,7 +148,7 @@ MODULES |= {
     ),
     "positions/exit_minimums.py": Module((f"{EXITS}test_dust.py", f"{EXITS}test_targets.py")),
     "positions/stop_rules.py": Module(("tests/positions/test_stop_rules.py",)),
-    "signals/price_guard.py": Module(
+    "signals/checks/price_guard.py": Module(
         (f"{SUBMISSION}test_price_guard.py", "tests/alerts/test_alert_directions.py")
     ),
 }

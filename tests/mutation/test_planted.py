@@ -21,7 +21,7 @@ def test_each_planted_mistake_has_its_text_and_tests() -> None:
 
 def test_no_planted_mistake_is_in_what_the_prepared_database_is_made_of() -> None:
     """It would be made of the right sources: nothing could notice the mistake."""
-    prepared = ("/migrations/", "signals/record_sql.py")
+    prepared = ("/migrations/", "signals/records/sql.py")
     assert not [one for one in mistakes() if any(name in one.file for name in prepared)]
 
 

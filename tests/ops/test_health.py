@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from common.readiness import announce_alive
+from common.process.readiness import announce_alive
 from execution.models import WorkerLease
 from ops import health
 from tests.faults.postgres_clusters import url

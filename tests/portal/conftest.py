@@ -18,7 +18,7 @@ from events.services import create_channel
 from signals.models import Feed
 from tests.kept_rows import kept_rows
 from tests.portal.factories import World
-from users import account_mails
+from users.mails import account_mails
 from users.models import User
 
 QUICK = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -25,9 +25,9 @@ from portal.selectors.loss_limits import own_loss_limits
 from portal.selectors.publishing import my_feeds, open_trades_of, own_feed, unpublished
 from portal.selectors.telegram import bot_of
 from signals import services as signals
-from signals.drafts import discard_draft
-from signals.feeds import archive_feed, create_feed_token, revoke_feed_token
+from signals.feeds.services import archive_feed, create_feed_token, revoke_feed_token
 from signals.models import Action, FeedToken, Signal
+from signals.publishing.drafts import discard_draft
 from tests.connections import make
 from tests.loss_limits import pause_of
 from tests.portal.factories import World

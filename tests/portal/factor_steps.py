@@ -12,7 +12,7 @@ from tests.portal.factories import World
 from tests.portal.test_second_factor import client_with_stale_factor, current_code
 from tests.roles import staff
 from users.models import User
-from users.session_factor import FRESH_SECONDS
+from users.sign_in.session_factor import FRESH_SECONDS
 from users.tenancy import for_all_tenants
 
 STALE = FRESH_SECONDS + 1

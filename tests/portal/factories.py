@@ -24,7 +24,7 @@ from events.models import EventKind, Notification
 from execution.models import DriftItem, Fill, Order, ScopedAction
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, SavedDraft, Signal
 from tests.connections import make
 from tests.loss_limits import limit_of, pause_of

@@ -4,7 +4,7 @@ from django.urls import reverse
 
 from alerts.inbox.publishing import publish_next
 from alerts.inbox.storing import accept_alert
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed
 from tests.html import html_of
 from tests.portal.conftest import SignedIn

@@ -11,7 +11,7 @@ from alerts.inbox.addresses import UnknownAddressError
 from alerts.inbox.posts import PostedAlert, receive_alert
 from alerts.platform_messages import TEMPLATES
 from portal.alert_forms import OVERLAPS
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Feed, FeedToken, Signal
 from tests.alerts.charting import templates
 from tests.portal.conftest import SignedIn

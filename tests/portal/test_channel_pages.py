@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from common.db.sql import run
 from common.sealing import new_private_key, public_key_of
-from common.sql import run
 from events import channels
 from events.channel_rules import kinds_of
 from events.models import Channel, Delivery, WebhookAttempt, WebhookMessage

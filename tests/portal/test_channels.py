@@ -8,8 +8,8 @@ import pytest
 from django.core import mail
 from django.test import Client
 
+from common.db.sql import rows, run
 from common.sealing import new_private_key, public_key_of
-from common.sql import rows, run
 from events.confirmation import code_of
 from events.models import Channel, Delivery, Event, EventKind, Notification
 from events.services import NewEvent, deliver, emit_many

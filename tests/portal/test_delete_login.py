@@ -7,8 +7,8 @@ from django.test import Client
 from django.utils import timezone
 
 from alerts.models import TelegramBot
+from common.db.sql import rows
 from common.errors import ConflictError
-from common.sql import rows
 from connections.accounts import login_deletion
 from connections.models import ExecutionConnection, Subscription
 from connections.services import delete_login, items_of_login

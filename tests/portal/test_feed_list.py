@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from analytics.models import FeedRecord
-from analytics.record_figures import Figures, to_json
+from analytics.records.figures import Figures, to_json
 from common.clocks import market_now
 from portal.selectors.feeds import A_PAGE
 from signals.models import Feed

@@ -16,11 +16,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from analytics import record_figures
 from analytics.models import FeedRecord, FeedTrade
-from analytics.record_figures import RecordTrade, figures_of
+from analytics.records import figures as record_figures
+from analytics.records.figures import RecordTrade, figures_of
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from signals import services
 from signals.models import Approval, Feed, FeedTerms, RecordStatus, Signal
 from tests.portal.conftest import SignedIn

@@ -12,10 +12,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from analytics import history
-from analytics.history import HistoryFilter, _accounts
+from analytics.history import rows as history
+from analytics.history.rows import HistoryFilter, _accounts
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import AccountSnapshot
 from execution.models import Order
 from positions.models import ExecutionPosition

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from common.sql import run
+from common.db.sql import run
 from portal.kept_forms import MAX_CHARACTERS
 from portal.pages import NOTHING_DONE
 from signals.models import MAX_TERMS

@@ -7,7 +7,7 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from common.sql import run
+from common.db.sql import run
 from events.models import Channel, Notification
 from events.services import deliver
 from tests.portal.conftest import SignedIn

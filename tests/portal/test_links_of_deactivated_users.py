@@ -17,7 +17,7 @@ from events.models import Channel
 from events.services import create_channel
 from tests.fakes.push_service.service import BrowserSubscription
 from tests.portal.factories import World
-from users import links
+from users.mails import links
 from users.models import User
 
 pytestmark = pytest.mark.django_db

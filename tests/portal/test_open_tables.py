@@ -12,8 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from analytics import open_tables
-from analytics.open_tables import OPEN_TABLES
+from analytics.history import open_tables
+from analytics.history.open_tables import OPEN_TABLES
 from connections.models import ExecutionConnection
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal

@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from alerts.models import IncomingAlert
-from analytics import own_trail
-from common.sql import run
+from analytics.history import own_trail
+from common.db.sql import run
 from events.models import Channel
 from execution.models import ExecutionLog, Order
 from signals.models import FeedTerms, FeedToken
@@ -22,8 +22,8 @@ from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_sign_up import as_owner
-from users import data_export
 from users.models import ApiKey, DataExport, DataExportPart, LoginSession, User
+from users.people import data_export
 from users.services import create_api_key
 
 pytestmark = pytest.mark.django_db

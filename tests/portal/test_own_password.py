@@ -8,8 +8,8 @@ from django.core import mail
 from django.db import connection
 from django.test import Client
 
+from common.db.sql import rows, run
 from common.models import TrailLine
-from common.sql import rows, run
 from events.models import Channel, Event, EventKind, Notification
 from events.services import deliver
 from tests.changes.concurrent_forms import at_once
@@ -19,7 +19,7 @@ from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import enrol_factor, set_factor_age
 from users.models import TryCount, User
-from users.session_factor import FRESH_SECONDS
+from users.sign_in.session_factor import FRESH_SECONDS
 
 pytestmark = pytest.mark.usefixtures("sends")
 COMMITS = pytest.mark.django_db(transaction=True)  # so no transaction is open around hashing

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from common.audit_trail import changed_by
+from common.db.audit_trail import changed_by
 from connections.models import KillSwitch, TradingPreset
 from events.services import create_channel
 from tests.html import html_of

@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.urls import reverse
 
 from benchmarks.pages import LISTS
-from common.sql import run
+from common.db.sql import run
 from execution.models import ArchivedOrder, ExecutionLog, Order
 from portal.selectors.signals import signal_history, signal_summaries
 from positions.models import ExecutionPosition

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from analytics.open_tables import OPEN_TABLES
+from analytics.history.open_tables import OPEN_TABLES
 from common.clocks import market_now
 from connections.models import Instrument, KillSwitch, Subscription, SubscriptionInterval
 from execution.models import ExecutionLog, Order

@@ -14,10 +14,10 @@ from common.clocks import market_now
 from connections.models import KillSwitch, Subscription, SubscriptionInterval
 from connections.subscriptions.followers import followers_of
 from portal.selectors.publishing import reach_points
-from signals.drafts import preview_draft
+from signals.feeds.terms import change_terms
 from signals.models import ApprovalRequest, Feed, SavedDraft, Signal
-from signals.preview import Outcome, Preview, Reason, rounded, visible_to
-from signals.terms import change_terms
+from signals.publishing.drafts import preview_draft
+from signals.publishing.preview import Outcome, Preview, Reason, rounded, visible_to
 from tests.connections import make
 from tests.html import html_of
 from tests.portal.conftest import SignedIn

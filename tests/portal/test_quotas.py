@@ -11,8 +11,8 @@ from django.urls import reverse
 from common.clocks import market_now
 from connections.models import TradingPreset
 from events import push_keys
-from signals import drafts
 from signals.models import Feed, Signal
+from signals.publishing import drafts
 from tests.api.test_portal_and_api import SAME
 from tests.api.test_quotas import CREATES
 from tests.fakes.push_service.service import BrowserSubscription

@@ -24,10 +24,10 @@ from tests.html import html_of
 from tests.operational import set_setting
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
-from users import one_time_codes, second_factor
 from users.models import RecoveryCode, SecondFactor, TryCount, User
 from users.services import change_rights, create_api_key
-from users.session_factor import FRESH_SECONDS, SESSION_KEY
+from users.sign_in import one_time_codes, second_factor
+from users.sign_in.session_factor import FRESH_SECONDS, SESSION_KEY
 from users.tenancy import for_all_tenants, on_behalf_of
 
 SIGN_IN_PAGES = [("alice", "/login/"), ("olga", "/login/"), ("olga", "/admin/login/")]

@@ -9,7 +9,7 @@ from tests.html import html_of
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_sign_up import as_owner, confirmed
 from users.models import User
-from users.sign_up import name_fault
+from users.people.sign_up import name_fault
 
 pytestmark = pytest.mark.django_db
 MAIL = "alice@example.com"

@@ -11,15 +11,16 @@ from django.core import mail, signing
 from django.test import Client
 from django.utils import timezone
 
+from common.db.sql import rows, run
 from common.spellings import is_same_address
-from common.sql import rows, run
 from tests.html import html_of
 from tests.operational import set_setting
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import enrol_factor
-from users import account_mails, forgotten_passwords, invitations, links, sign_up
+from users.mails import account_mails, links
 from users.models import AccountMail, Invitation, User
+from users.people import forgotten_passwords, invitations, sign_up
 
 pytestmark = pytest.mark.usefixtures("sends")
 COMMITS = pytest.mark.django_db(transaction=True)  # so no transaction is open around hashing

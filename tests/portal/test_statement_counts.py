@@ -1,6 +1,6 @@
 """How many statements each page sends: few, whatever it shows. `make bench ONLY=pages` times them.
 
-Statements of `common.sql` count as those of the ORM do.
+Statements of `common.db.sql` count as those of the ORM do.
 """
 
 from typing import Any

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import database_now, rows, run
+from common.db.sql import database_now, rows, run
 from positions import time_exits
 from positions.broker_reads import (
     BrokerRead,

@@ -16,14 +16,14 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
-from common.sql import Query, rows
+from common.db.sql import Query, rows
 
 STATEMENT = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b")
 TEMPLATE = re.compile(r"(?<!\{)\{\w*\}(?!\})")  # filled in where it is used
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
 # What PostgreSQL reports where only the missing types of parameters are in the way.
 TYPE_UNKNOWN = {"42P18", "42725", "42804", "42883", "42P08", "42846"}
-# PostgreSQL's types for those of Python, by what psycopg and `common.sql.rows` return.
+# PostgreSQL's types for those of Python, by what psycopg and `common.db.sql.rows` return.
 TYPES = {
     "int": {"int2", "int4", "int8"},
     "Decimal": {"numeric"},

@@ -3,7 +3,7 @@
 import pytest
 
 from common.permissions import Role
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from signals.models import Feed
 from tests.kept_rows import kept_rows
 from tests.roles import staff

@@ -16,10 +16,10 @@ from common.errors import ConflictError, NotAllowedError
 from common.reason_codes import Code
 from execution.models import Order
 from signals import services
-from signals.feeds import archive_feed, create_feed, update_feed
-from signals.ingest import save_draft
-from signals.intake import read_signal
+from signals.feeds.services import archive_feed, create_feed, update_feed
 from signals.models import Approval, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.intake import read_signal
 from tests.connections import make
 from tests.lock_waits import until_one_waits
 from tests.matrix import WALK_TIME, Walk

@@ -7,7 +7,7 @@ import pytest
 from alerts.inbox.addresses import address_of
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals import feeds
+from signals.feeds import services as feeds
 from signals.models import Feed, FeedToken
 from users.models import User
 

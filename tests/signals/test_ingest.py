@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from common.clocks import market_now
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from signals.draft_ends import REPLAY_WINDOW
-from signals.ingest import save_draft
-from signals.intake import read_signal
 from signals.models import Approval, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.ends import REPLAY_WINDOW
+from signals.reading.intake import read_signal
 from tests.examples import examples
 from users.models import User
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.draft import Target
-from signals.errors import field_errors
 from signals.field_error import FieldError
-from signals.intake import read_signal
 from signals.models import TRAIL_FIELDS, Action, Direction, OrderType, TimeInForce
-from signals.strict_json import MAX_BYTES
+from signals.reading.draft import Target
+from signals.reading.errors import field_errors
+from signals.reading.intake import read_signal
+from signals.reading.strict_json import MAX_BYTES
 from tests.examples import examples
 
 GOOD: dict[str, Any] = {"symbol": "EURUSD", "direction": "BUY"}

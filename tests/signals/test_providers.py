@@ -15,19 +15,19 @@ from common.reason_codes import Code
 from events.context import EventContext
 from events.messages import render
 from events.models import Event, EventKind
-from signals.act_forms import ActForm, shown_values
-from signals.approval_requests import (
+from signals.feeds.approval_requests import (
     grant_approval,
     latest_request,
     refuse_approval,
     request_approval,
     withdraw_request,
 )
-from signals.drafts import discard_draft, open_drafts, publish_draft, store_draft
-from signals.errors import field_errors
-from signals.feeds import archive_feed, create_feed, update_feed, withdrawn_by
+from signals.feeds.services import archive_feed, create_feed, update_feed, withdrawn_by
+from signals.feeds.terms import change_terms, current_terms
+from signals.forms.acts import ActForm, shown_values
 from signals.models import Action, ApprovalRequest, Feed, FeedTerms, SavedDraft, Signal
-from signals.terms import change_terms, current_terms
+from signals.publishing.drafts import discard_draft, open_drafts, publish_draft, store_draft
+from signals.reading.errors import field_errors
 from tests.roles import staff
 from users.models import User
 from users.tenancy import act_as

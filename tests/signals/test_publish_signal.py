@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from signals.batch import entries_of
 from signals.models import Feed, Signal
+from signals.publishing.batch import entries_of
 from users.models import User
 
 OPEN = {"feed": "majors", "symbol": "EURUSD", "direction": "BUY", "sl": "1.08"}

@@ -13,12 +13,12 @@ import pytest
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, connections, transaction
 
+from common.db.sql import rows, run
 from common.hash_chain import EMPTY, next_hash
-from common.sql import rows, run
 from signals import services
 from signals.models import Feed, Signal
-from signals.record_check import anchor, verify_feed
-from signals.record_sql import ANCHORS, CONTENT, HEADS, LINKS, TERMS
+from signals.records.check import anchor, verify_feed
+from signals.records.sql import ANCHORS, CONTENT, HEADS, LINKS, TERMS
 from tests.kept_rows import kept_rows
 from tests.sampling import often
 from tests.signals.test_services import approved_feed, make

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from common.errors import ConflictError
-from signals.ingest import save_draft
-from signals.intake import read_signal
 from signals.models import Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.intake import read_signal
 from tests.connections import make
 from tests.operational import set_setting
 

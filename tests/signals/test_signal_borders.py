@@ -12,11 +12,11 @@ from alerts.carry_out.sequence import known_signal, late_entry
 from common.clocks import market_now, set_market_clock
 from common.errors import FillcastError
 from signals import services
-from signals.draft import SignalDraft
-from signals.draft_ends import REPLAY_WINDOW, end_errors, valid_until_of
-from signals.drafts import store_draft
-from signals.ingest import save_draft
 from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
+from signals.publishing.drafts import store_draft
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
+from signals.reading.ends import REPLAY_WINDOW, end_errors, valid_until_of
 from tests.analytics.trading_days import INSTANT, stop_clock
 from tests.connections import make
 
@@ -136,7 +136,7 @@ def test_equal_modification_is_new_after_another_one() -> None:
 def test_drafts_of_new_trades_are_limited_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("signals.drafts.MAX_OPEN", 2)
+    monkeypatch.setattr("signals.publishing.drafts.MAX_OPEN", 2)
     feed = make.feed()
 
     def store(action: Action) -> str:

@@ -9,9 +9,13 @@ import pytest
 from common.permissions import Role
 from common.sealing import new_private_key
 from signals import services
-from signals.approval_requests import grant_approval, refuse_approval, request_approval
-from signals.drafts import discard_draft, publish_draft, store_draft
-from signals.feeds import create_feed, create_feed_token, revoke_feed_token, rotate_feed_token
+from signals.feeds.approval_requests import grant_approval, refuse_approval, request_approval
+from signals.feeds.services import (
+    create_feed,
+    create_feed_token,
+    revoke_feed_token,
+    rotate_feed_token,
+)
 from signals.models import (
     Action,
     ApprovalRequest,
@@ -20,6 +24,7 @@ from signals.models import (
     SavedDraft,
     Signal,
 )
+from signals.publishing.drafts import discard_draft, publish_draft, store_draft
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
 from tests.roles import staff

@@ -11,11 +11,11 @@ from django.db import IntegrityError, transaction
 from common.clocks import market_now
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.draft import SignalDraft
-from signals.errors import field_errors
-from signals.ingest import save_draft
-from signals.intake import read_signal
 from signals.models import Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
+from signals.reading.errors import field_errors
+from signals.reading.intake import read_signal
 from tests.connections import make
 
 TWAP: dict[str, Any] = {"execution_style": "TWAP", "duration_seconds": 600, "slice_count": 6}

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from signals.strict_json import first_duplicate, first_unwritable, parse
+from signals.reading.strict_json import first_duplicate, first_unwritable, parse
 
 HALF = 32 * 1024
 

@@ -11,7 +11,7 @@ from alerts.inbox.posts import PostedAlert, receive_alert
 from api import reference
 from common.operational.document import RATES
 from common.permissions import Role
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from tests.api import factories
 from tests.api.cases import CASES, Case
 from tests.api.example_calls import live

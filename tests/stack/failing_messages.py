@@ -7,7 +7,7 @@ import nats
 
 from buses.incoming import intake
 from buses.incoming.models import BusMessage
-from common.stored_figures import STORE_SECONDS
+from common.process.stored_figures import STORE_SECONDS
 from connections.models import HaltMode, KillSwitch
 from execution.monitoring import watchdog
 from tests.operational import reset, set_setting

@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 
 from brokers.base import NotSent
 from brokers.rate_limits import Rate, rate_limiter_for
-from common import stored_figures
+from common.process import stored_figures
+from common.process.stored_figures import STORE_SECONDS
 from common.reason_codes import Code
-from common.stored_figures import STORE_SECONDS
 from connections.kill_switch import release_kill_switch, set_kill_switch
 from connections.models import DataConnection, Epoch, HaltMode, KillSwitch, SourceHealth
 from execution.disaster_recovery.epochs import open_epoch, release_epoch

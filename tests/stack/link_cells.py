@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from tests.stack.asking import FORM, OWNER, PASSWORD, SIGN_IN, VISITOR, Cell
-from users.invitations import invite
-from users.links import confirm_link, reset_link
+from users.mails.links import confirm_link, reset_link
 from users.models import User
+from users.people.invitations import invite
 
 NEW = "Sturdy-Heron-8842"
 TWICE = {"new_password1": NEW, "new_password2": NEW}

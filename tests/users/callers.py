@@ -16,7 +16,7 @@ from django.http import QueryDict
 from django.test import Client
 
 from api import reference
-from signals.rate import forget_failures
+from signals.feeds.rate import forget_failures
 from tests.api.schemas import operation_ids
 from tests.users.endpoints import (
     FIRST_ID,

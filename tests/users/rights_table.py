@@ -13,16 +13,16 @@ from connections.loss_limits.pauses import resume_after_limit
 from connections.models import LossLimit, TradingPreset
 from connections.presets.services import change_preset
 from signals import services as signals
-from signals.approval_requests import grant_approval, request_approval
-from signals.drafts import discard_draft, publish_draft, store_draft
-from signals.feeds import update_feed
+from signals.feeds.approval_requests import grant_approval, request_approval
+from signals.feeds.services import update_feed
+from signals.feeds.terms import change_terms
 from signals.models import Action
-from signals.terms import change_terms
+from signals.publishing.drafts import discard_draft, publish_draft, store_draft
 from tests.connections import make
 from tests.loss_limits import limit_of, pause_of
 from tests.roles import staff
-from users.invitations import invite
 from users.models import User
+from users.people.invitations import invite
 from users.services import change_rights, create_api_key
 
 BODY = {"symbol": "EUR/USD", "direction": "BUY"}

@@ -12,9 +12,9 @@ from django.db import connection, transaction
 from django.test import Client, RequestFactory
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from common.audit_trail import changed_by
-from common.audit_trail_sql import CHECKPOINTS, HEAD, LINES
-from common.sql import rows
+from common.db.audit_trail import changed_by
+from common.db.audit_trail_sql import CHECKPOINTS, HEAD, LINES
+from common.db.sql import rows
 from connections.models import ExecutionConnection, KillSwitch, Subscription, TradingPreset
 from console.tracked_tables import LABELS, TRACKED
 from events.models import Channel

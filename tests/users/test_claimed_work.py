@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import FeedToken
 from tests.connections import make
-from users import data_export
 from users.joins import of_open_key, setter_key
 from users.models import ApiKey, DataExport, DataExportPart
+from users.people import data_export
 
 pytestmark = pytest.mark.django_db
 State = DataExport.State

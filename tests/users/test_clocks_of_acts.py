@@ -12,15 +12,15 @@ import pytest
 from django.db import transaction
 
 from common.clocks import set_market_clock
+from common.db.sql import rows
 from common.permissions import Role
-from common.sql import rows
 from connections import services
-from signals.feeds import archive_feed, create_feed_token, revoke_feed_token
+from signals.feeds.services import archive_feed, create_feed_token, revoke_feed_token
 from tests.analytics.trading_days import stop_clock
 from tests.operational import set_setting
 from tests.roles import staff
 from tests.users.rights_table import ACTS, Act, Rows
-from users.invitations import invite, revoke_invitation
+from users.people.invitations import invite, revoke_invitation
 
 pytestmark = pytest.mark.django_db
 MARKET = datetime(2014, 5, 2, 12, tzinfo=UTC)

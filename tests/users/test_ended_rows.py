@@ -12,7 +12,7 @@ from django.db import transaction
 
 from analytics.preflight.services import request_preflight
 from connections import services
-from signals.feeds import archive_feed, create_feed_token, rotate_feed_token
+from signals.feeds.services import archive_feed, create_feed_token, rotate_feed_token
 from signals.models import FeedToken
 from tests.users.rights_table import ACTS, Act, Rows
 from tests.users.test_rights_and_state import outcome

@@ -13,16 +13,18 @@ from common.permissions import Scope
 from common.sealing import new_private_key, public_key_of
 from events import confirmation, webhook_services, webhooks
 from events.models import Channel, Event
-from signals.feeds import create_feed_token, rotate_feed_token, token_end
+from signals.feeds.services import create_feed_token, rotate_feed_token, token_end
 from signals.models import FeedToken
 from tests.connections import make
 from tests.operational import set_setting
-from users import api_keys, data_export, one_time_codes
-from users.attempt_limits import Limit, TooManyAttemptsError, count_attempt, undo_attempt
-from users.invitations import invite, use_invitation, why_unusable
+from users.keys import rules as api_keys
 from users.models import ApiKey, DataExport, DataExportPart, SecondFactor, User
+from users.people import data_export
+from users.people.invitations import invite, use_invitation, why_unusable
 from users.services import create_api_key, user_for_key
-from users.session_factor import FRESH_SECONDS, SESSION_KEY, has_second_factor, is_fresh
+from users.sign_in import one_time_codes
+from users.sign_in.attempt_limits import Limit, TooManyAttemptsError, count_attempt, undo_attempt
+from users.sign_in.session_factor import FRESH_SECONDS, SESSION_KEY, has_second_factor, is_fresh
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 11, 12, tzinfo=UTC)
@@ -144,7 +146,7 @@ def test_second_factor_is_fresh_for_five_minutes(
     request: Any = RequestFactory().get("/")
     entered = {"of": factor.enrolled_at.isoformat(), "at": 1_000_000.0}
     request.session = {SESSION_KEY: entered}
-    monkeypatch.setattr("users.session_factor.time.time", lambda: 1_000_000.0 + age)
+    monkeypatch.setattr("users.sign_in.session_factor.time.time", lambda: 1_000_000.0 + age)
     assert is_fresh(request, user) is is_still_fresh
     assert has_second_factor(request, user)
     entered["of"] = (factor.enrolled_at - INSTANT).isoformat()

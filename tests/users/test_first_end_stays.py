@@ -22,13 +22,13 @@ from connections.models import (
 from connections.twin_links import end_twins
 from events.models import Notification
 from events.services import mark_read
-from signals.feeds import archive_feed, create_feed_token, revoke_feed_token
+from signals.feeds.services import archive_feed, create_feed_token, revoke_feed_token
 from signals.models import Feed, FeedToken
 from tests.connections import make
 from tests.roles import staff
-from users.deletion import remove_login
-from users.invitations import invite, revoke_invitation
 from users.models import ApiKey, Invitation
+from users.people.deletion import remove_login
+from users.people.invitations import invite, revoke_invitation
 from users.services import create_api_key, revoke_api_key
 
 pytestmark = pytest.mark.django_db

@@ -13,11 +13,11 @@ from common.permissions import Role
 from portal.views.second_factor import NEW_SECRET
 from tests.portal.test_second_factor import enrol_factor, now_step, set_factor_age
 from tests.roles import staff
-from users import one_time_codes, second_factor
 from users.models import SecondFactor, TryCount, User
 from users.password_slots import PasswordHashSlots
 from users.services import create_operator, create_user
-from users.session_factor import FRESH_SECONDS
+from users.sign_in import one_time_codes, second_factor
+from users.sign_in.session_factor import FRESH_SECONDS
 
 pytestmark = pytest.mark.usefixtures("inline_commits")
 PASSWORD, NEW = "correct horse battery", "another horse battery"
@@ -257,7 +257,9 @@ def test_successful_enrolment_removes_only_its_own_count(people: dict[str, User]
 def test_attempt_at_full_queue_is_not_counted(
     people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("users.new_passwords.slots", PasswordHashSlots(slots=1, queue_size=-1))
+    monkeypatch.setattr(
+        "users.sign_in.new_passwords.slots", PasswordHashSlots(slots=1, queue_size=-1)
+    )
     answer = browser(people["alice"]).post("/password/", OWN)
     assert (answer.status_code, answer["Retry-After"].isdigit()) == (503, True)
     assert (hashed_inside, TryCount.objects.get().tries) == ([], 0)

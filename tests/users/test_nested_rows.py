@@ -11,9 +11,9 @@ from django.test import Client
 from alerts.models import TelegramBot, TelegramChat
 from common.permissions import Scope
 from events.models import Channel, WebhookMessage
-from signals.drafts import store_draft
-from signals.feeds import create_feed_token
+from signals.feeds.services import create_feed_token
 from signals.models import Action, Feed
+from signals.publishing.drafts import store_draft
 from tests.api.cases import CASES
 from tests.connections import make
 from users.models import User

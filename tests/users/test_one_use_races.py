@@ -9,21 +9,23 @@ import pytest
 from django.core import mail
 from django.db import transaction
 
-from common.sql import rows
+from common.db.sql import rows
 from events.models import Event, EventKind
 from tests.changes.races import Race, require_one_winner
 from tests.connections import make
 from tests.operational import set_setting
-from users import account_mails, data_export, links, one_time_codes, second_factor
-from users.attempt_limits import Limit, count_attempt
-from users.email_addresses import change_own_email, confirm_email
-from users.forgotten_passwords import set_forgotten_password
-from users.invitations import invite, revoke_invitation
-from users.key_networks import _record_new
+from users.keys.networks import _record_new
+from users.mails import account_mails, links
 from users.models import AccountMail, DataExport, Invitation, RecoveryCode, SecondFactor, User
-from users.new_passwords import require_unchanged, store_password
+from users.people import data_export
+from users.people.email_addresses import change_own_email, confirm_email
+from users.people.forgotten_passwords import set_forgotten_password
+from users.people.invitations import invite, revoke_invitation
+from users.people.sign_up import NewLogin, sign_up_by_invitation
 from users.services import create_api_key
-from users.sign_up import NewLogin, sign_up_by_invitation
+from users.sign_in import one_time_codes, second_factor
+from users.sign_in.attempt_limits import Limit, count_attempt
+from users.sign_in.new_passwords import require_unchanged, store_password
 from users.tenancy import on_behalf_of
 from users.trail_alarm import clear_alarm, raise_alarm
 

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from common.prepared_lookup import PreparedLookup
+from common.db.prepared_lookup import PreparedLookup
 from tests.connections import make
 from users.models import ApiKey, SecondFactor, User
 from users.services import create_api_key

@@ -12,9 +12,9 @@ from common.errors import ConflictError, FillcastError, NotAllowedError
 from common.permissions import Right, Role, may
 from connections import services
 from connections.models import KillSwitch
-from signals.feeds import update_feed
+from signals.feeds.services import update_feed
 from signals.models import Feed, Signal
-from signals.record_selectors import sees_new
+from signals.records.selectors import sees_new
 from tests.connections import make
 from tests.operational import set_setting
 from tests.roles import staff

@@ -11,7 +11,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from common.row_security import OPERATOR_ROWS, POLICY_SETS, SHARED_ROWS, TENANT_ROWS
+from common.db.row_security import OPERATOR_ROWS, POLICY_SETS, SHARED_ROWS, TENANT_ROWS
 from connections.models import KillSwitch, SubscriptionInterval
 from signals.models import Feed
 from tests.connections import make
@@ -82,7 +82,7 @@ def test_every_table_has_a_row_security_decision() -> None:
             if {("fillcast_web", f"{kind}_{c}") for c in ("select", "insert", "update", "delete")}
             <= policies
         ]
-        assert len(kinds) == 1, f"{table}: add a line with common.row_security to a migration"
+        assert len(kinds) == 1, f"{table}: add a line with common.db.row_security to a migration"
         assert ("fillcast_trade", "trade_rows") in policies, table
         assert len(policies) == 5, f"{table} has a policy that the helper did not write"
 

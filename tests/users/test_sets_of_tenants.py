@@ -61,7 +61,7 @@ def test_no_policy_asks_a_table_that_has_policies() -> None:
     assert found == [], (
         "These policies (table, policy, table that it asks) have PostgreSQL expand and plan the"
         " policies of another table with every statement, which costs milliseconds each time."
-        " Ask a function instead: common.row_security.tenant_set, docs/adr/0061."
+        " Ask a function instead: common.db.row_security.tenant_set, docs/adr/0061."
     )
 
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection, TradingPreset
 from tests.users import world
 from users import services

@@ -8,9 +8,9 @@ from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
 
-from common.audit_trail_sql import LINES
+from common.db.audit_trail_sql import LINES
+from common.db.sql import rows, run
 from common.permissions import Role
-from common.sql import rows, run
 from config.tasks import verify_trail
 from connections.models import TradingPreset
 from events.models import Event, Notification

@@ -12,10 +12,10 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import override_settings
 
-from common.audit_trail_check import checkpoint
-from common.audit_trail_sql import CHECKPOINTS, CONTENT, HEAD, LINES
+from common.db.audit_trail_check import checkpoint
+from common.db.audit_trail_sql import CHECKPOINTS, CONTENT, HEAD, LINES
+from common.db.sql import rows, run
 from common.hash_chain import Findings
-from common.sql import rows, run
 from connections.models import TradingPreset
 from tests.connections import make
 from users.models import User
@@ -161,7 +161,7 @@ def test_missing_trail_triggers_are_found(trail: list[int], statement: str) -> N
 
 
 def _inside_a_transaction() -> list[str]:
-    from common import audit_trail_check
+    from common.db import audit_trail_check
     from console.tracked_tables import TRACKED
 
     found = Findings()

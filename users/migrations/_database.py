@@ -2,8 +2,8 @@
 
 from django.db import migrations
 
-from common.migration_sql import run_file
-from common.row_security import (
+from common.db.migration_sql import run_file
+from common.db.row_security import (
     MINE,
     TENANT,
     TRADE,

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from analytics.orders.scoped_pages import consequences, live_scope
-from common.commands import HelpedCommand, row_number
+from common.process.commands import HelpedCommand, row_number
 from execution import tasks
 from execution.management.scope_options import (
     add_scope_options,

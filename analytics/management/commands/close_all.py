@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from analytics.orders.scoped_pages import consequences, live_scope
 from analytics.orders.scoped_results import positions_of_exits
-from common.commands import HelpedCommand
+from common.process.commands import HelpedCommand
 from execution import tasks
 from execution.management.scope_options import (
     add_scope_options,

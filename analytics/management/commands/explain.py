@@ -9,9 +9,9 @@ from analytics.orders.explanations import explain
 from analytics.orders.figures import with_figures
 from common.archive.overview import has_archived
 from common.clocks import market_at
-from common.commands import HelpedCommand, number_in
-from common.formatting import sentence
 from common.limit_figures import read_figures, text_with_detail
+from common.process.commands import HelpedCommand, number_in
+from common.web.formatting import sentence
 from execution.models import ArchivedOrder, ExecutionLog, Order
 
 HELP = """\

@@ -10,7 +10,7 @@ import django.contrib.postgres.indexes
 import django.db.models.deletion
 from django.db import migrations, models
 
-import common.db_functions
+import common.db.functions
 import common.fields
 from brokers.paper.migrations import _database
 
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 ('drops_levels', models.BooleanField(default=False, help_text='Fault: orders and changes are taken, and their stops and targets fall away.')),
                 ('partial_fill_max', common.fields.AmountField(blank=True, help_text='Base units that an order gets from one quote.', null=True)),
                 ('orders_taken', models.PositiveIntegerField(default=0, editable=False, help_text='Counted while drop_every_nth is set.')),
-                ('opened_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp(), editable=False)),
+                ('opened_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp(), editable=False)),
             ],
             options={
                 'db_table': 'paper_account',
@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('account', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='paper.paperaccount')),
                 ('report', models.JSONField()),
-                ('created_at', models.DateTimeField(db_default=common.db_functions.ClockTimestamp())),
+                ('created_at', models.DateTimeField(db_default=common.db.functions.ClockTimestamp())),
                 ('acknowledged_at', models.DateTimeField(null=True)),
             ],
             options={

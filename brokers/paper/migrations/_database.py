@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from common.row_security import operator_rows
+from common.db.row_security import operator_rows
 
 OPERATIONS = [
     *(

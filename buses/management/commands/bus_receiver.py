@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from buses.receiver import Receiver, configured
 from buses.sinks import SinkMisconfigured
-from common.stop_signals import stop_at_signals
+from common.process.stop_signals import stop_at_signals
 
 HELP = """Run the process that takes approved signals, and fills of foreign connectors, from the
 buses that FILLCAST_BUSES names with from+. It carries out only what comes by a route that an

@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from buses.runner import Runner, configured
 from buses.sinks import SinkMisconfigured
-from common.readiness import announce_ready
-from common.stop_signals import stop_at_signals
+from common.process.readiness import announce_ready
+from common.process.stop_signals import stop_at_signals
 
 HELP = """Run the process that delivers what happens to the buses of FILLCAST_BUSES, and to Python
 functions that packages register (docs/buses.md). Each has a thread and a cursor of its own; two

@@ -14,9 +14,9 @@ from brokers import rate_limits
 from brokers.base import BrokerAdapter, BrokerError, ReadFailed
 from brokers.registry import new_adapter
 from brokers.types import ConnectionSpec
-from common.commands import HelpedCommand
 from common.errors import FillcastError, MisconfiguredError
 from common.money import plain, read_decimal
+from common.process.commands import HelpedCommand
 from common.reason_codes import Code
 from conformance.guard import exclusive_lock, guard_error, guard_error_now
 from conformance.harness import Harness, NotApplicable

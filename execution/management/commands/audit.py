@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand, number_in, read_seconds
+from common.process.commands import HelpedCommand, number_in, read_seconds
 from execution.audit.counter_help import COUNTERS
 from execution.audit.counters import AuditReport, audit, request_readings
 from execution.audit.listings import WAIT_SECONDS, wait_for

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand, number_in
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+from common.process.commands import HelpedCommand, number_in
 from common.reason_codes import Code
 from execution.models import Fill, Order
 from execution.reports.commissions import StatedCommission, book_commissions

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_datetime
 
-from common.commands import HelpedCommand
 from common.errors import FillcastError
+from common.process.commands import HelpedCommand
 from connections.models import Epoch
 from execution.disaster_recovery import restore_detector
 from execution.disaster_recovery.epochs import current_epoch, open_epoch, release_epoch

@@ -7,9 +7,9 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from common.clocks import machine_time
-from common.commands import HelpedCommand, read_seconds
-from common.formatting import sentence
-from common.sql import Query, array, rows
+from common.db.sql import Query, array, rows
+from common.process.commands import HelpedCommand, read_seconds
+from common.web.formatting import sentence
 from connections.models import ExecutionConnection
 from connections.selectors import connection_join_sql, find_connection
 from execution.base.reconciliation_requests import request_reconciliation

@@ -15,7 +15,7 @@ from common.archive.column_types import UnknownTypeError
 from common.archive.kinds import ArchiveKind
 from common.archive.overview import count_removable, damaged, overview, unlisted
 from common.clocks import machine_time
-from common.commands import HelpedCommand, read_seconds
+from common.process.commands import HelpedCommand, read_seconds
 from config.retention import KINDS, archive_folder, has_policy, obstacle
 
 NICENESS = 10

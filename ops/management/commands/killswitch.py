@@ -16,9 +16,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from analytics.orders.halt_texts import halt_lines
-from common.commands import HelpedCommand, fault_text, raise_faults
 from common.errors import FillcastError
 from common.money import plain
+from common.process.commands import HelpedCommand, fault_text, raise_faults
 from config.installation import ROOT
 from connections import services
 from connections.models import ExecutionConnection, HaltMode, KillSwitch

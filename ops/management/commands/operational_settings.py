@@ -7,7 +7,6 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand, fault_text
 from common.errors import FillcastError
 from common.models import SettingsVersion
 from common.operational import current, store
@@ -19,6 +18,7 @@ from common.operational.reading import (
     parse,
 )
 from common.operational.store import faults_as_error
+from common.process.commands import HelpedCommand, fault_text
 
 HELP = """\
 Operational settings: they change while Fillcast runs, without a restart.

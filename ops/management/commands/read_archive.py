@@ -18,8 +18,8 @@ from rich.text import Text
 from common.archive.kinds import ArchiveKind
 from common.archive.parquet_files import ArchiveDamagedError
 from common.archive.reading import read_archive
-from common.commands import HelpedCommand, number_in
-from common.csv_text import inert
+from common.process.commands import HelpedCommand, number_in
+from common.web.csv_text import inert
 from config.retention import KINDS, archive_folder, obstacle
 
 HELP = """\

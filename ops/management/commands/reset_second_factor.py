@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from users.lookups import named
-from users.second_factor import is_required, reset
+from users.sign_in.second_factor import is_required, reset
 
 
 class Command(BaseCommand):

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
-from common.audit_trail_check import verify
-from common.commands import HelpedCommand
+from common.db.audit_trail_check import verify
 from common.hash_chain import Findings, Head
+from common.process.commands import HelpedCommand
 from console.tracked_tables import TRACKED
 from users.trail_alarm import clear_alarm, raise_alarm
 

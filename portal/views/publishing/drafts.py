@@ -7,8 +7,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 
-from common.confirmation import ConfirmationPage, Consequence, add_form_error, error_message
 from common.errors import ConflictError, FillcastError, InvalidInputError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error, error_message
 from portal.pages import confirm, current_user, tenants_only
 from portal.selectors.publishing import (
     MOST_TRADES,
@@ -18,18 +18,18 @@ from portal.selectors.publishing import (
     reach_points,
 )
 from portal.views.publishing.common import address, feed_page
-from signals.act_forms import ActForm
-from signals.drafts import (
+from signals.field_error import FieldError
+from signals.forms.acts import ActForm
+from signals.models import Action, Approval, Feed, SavedDraft, Signal
+from signals.publishing.drafts import (
     discard_draft,
     open_drafts,
     preview_draft,
     publish_draft,
     store_draft,
 )
-from signals.errors import field_errors
-from signals.field_error import FieldError
-from signals.models import Action, Approval, Feed, SavedDraft, Signal
-from signals.preview import visible_to
+from signals.publishing.preview import visible_to
+from signals.reading.errors import field_errors
 
 REFRESH_SECONDS = 5
 ABOUT = {

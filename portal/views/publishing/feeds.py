@@ -9,8 +9,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from common.clocks import market_now
-from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
+from common.web.confirmation import ConfirmationPage, Consequence, add_form_error
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.publishing_forms import NewFeedForm, RequestForm
 from portal.selectors.publishing import (
@@ -22,11 +22,12 @@ from portal.selectors.publishing import (
     unpublished,
 )
 from portal.views.publishing.common import address, feed_page
-from signals import approval_requests, feeds
+from signals.feeds import approval_requests
+from signals.feeds import services as feeds
+from signals.feeds.terms import current_terms
 from signals.models import Feed
-from signals.preview import FEW
+from signals.publishing.preview import FEW
 from signals.selectors import feeds_for
-from signals.terms import current_terms
 from users.models import User
 
 

@@ -7,15 +7,15 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from common.confirmation import add_form_error
 from common.errors import FillcastError
+from common.web.confirmation import add_form_error
 from portal.pages import current_user, tenants_only
 from portal.publishing_forms import FeedSettingsForm, TermsForm
 from portal.selectors.publishing import own_feed
 from portal.views.publishing.common import address, feed_page
-from signals.feeds import update_feed, withdrawn_by
+from signals.feeds.services import update_feed, withdrawn_by
+from signals.feeds.terms import change_terms, current_terms
 from signals.models import Feed
-from signals.terms import change_terms, current_terms
 
 
 @tenants_only

@@ -6,8 +6,8 @@ from django.shortcuts import get_object_or_404
 
 from analytics.orders.followers import FeedResult, results_of
 from common.clocks import market_now
-from common.confirmation import ConfirmationPage, Consequence, error_message
 from common.errors import ConflictError
+from common.web.confirmation import ConfirmationPage, Consequence, error_message
 from portal.pages import confirm, current_user, tenants_only
 from portal.selectors.publishing import (
     MOST_WAITING,
@@ -22,7 +22,7 @@ from portal.views.publishing.common import address, feed_page
 from portal.views.publishing.drafts import REFRESH_SECONDS
 from signals import services
 from signals.models import Action, Approval, Feed, Signal
-from signals.preview import preview, require_useful, visible_to
+from signals.publishing.preview import preview, require_useful, visible_to
 
 FAST_SECONDS, SLOW_SECONDS = 3, 15
 

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from common.clocks import market_clock
-from common.stop_signals import stop_at_signals
+from common.process.stop_signals import stop_at_signals
 from prices.feed_runner import run
 
 HELP = """Run the prices process: follow every active price source until it is stopped.

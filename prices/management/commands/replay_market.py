@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from common.clocks import machine_time
-from common.commands import HelpedCommand
 from common.errors import MisconfiguredError
-from common.stop_signals import stop_at_signals
+from common.process.commands import HelpedCommand
+from common.process.stop_signals import stop_at_signals
 from prices.feeds import Feed
 from prices.recordings import DEFAULT_FILE, find_recording
 from prices.replay_session import ManualReplay, get_or_create_source, prepare

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from common.commands import HelpedCommand, fault_text, raise_faults
 from common.errors import FillcastError, InvalidInputError
 from common.money import read_decimal
-from signals.closing import TradeSelection, close_trades, open_trades, selection_errors
+from common.process.commands import HelpedCommand, fault_text, raise_faults
 from signals.models import Approval, Direction, Feed, Origin
+from signals.publishing.closing import TradeSelection, close_trades, open_trades, selection_errors
 
 HELP = """\
 Close what a feed has open, on every account: one CLOSE signal is published for each trade.

@@ -9,10 +9,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from common.commands import HelpedCommand
 from common.errors import InvalidInputError
 from common.permissions import Right, may
-from signals.batch import (
+from common.process.commands import HelpedCommand
+from signals.publishing.batch import (
     OUTCOMES,
     PUBLISHED,
     REFUSED,

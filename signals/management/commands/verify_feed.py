@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
-from common.commands import HelpedCommand
 from common.hash_chain import Findings, Head
+from common.process.commands import HelpedCommand
 from signals.models import Feed
-from signals.record_check import number_of, store_status, verify_feed
+from signals.records.check import number_of, store_status, verify_feed
 
 HELP = """\
 Prove that no link of a feed's record was changed, removed, inserted or back-dated after it was

@@ -13,10 +13,10 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from common.db.sql import rows
 from common.models import SettingsVersion
 from common.operational import current, store
 from common.permissions import Role
-from common.sql import rows
 from tests.roles import staff
 from tests.until import until
 

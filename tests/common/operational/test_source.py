@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.db import transaction
 
+from common.db.sql import run
 from common.models import SettingsVersion
 from common.operational import current, source, store
 from common.operational.current import settings_now
 from common.operational.reading import InvalidDocumentError
-from common.sql import run
 from events import settings_upkeep
 from events.models import Event
 from ops.doctor.operational import operational

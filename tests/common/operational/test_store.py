@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.models import SettingsVersion, TrailLine
 from common.operational import current, store
 from common.operational.current import settings_now
 from common.operational.document import Document
 from common.permissions import Role
-from common.sql import run
 from tests.connections import make
 from tests.roles import staff
 from users.models import User

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from analytics.models import AnalyticsDaily
 from analytics.services import compute_day
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from connections.trading_day import trading_date
 from execution.audit.counters import audit

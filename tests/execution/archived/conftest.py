@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from brokers.types import OrderRequest, ReportKind
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution import services
 from execution.models import Order

@@ -14,9 +14,9 @@ from django.utils import timezone
 from brokers.broker_books import AcceptedOrder, BrokerBooks
 from brokers.types import OrderReport, ReportKind
 from common.archive import parquet_files
+from common.db.sql import rows, run
 from common.errors import ConflictError
 from common.models import ArchiveFile
-from common.sql import rows, run
 from execution import services
 from execution.audit.counters import audit
 from execution.base.dropped_messages import record_unknown_ids

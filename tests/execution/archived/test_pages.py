@@ -14,10 +14,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from analytics.history import HISTORY, HistoryFilter
+from analytics.history.rows import HISTORY, HistoryFilter
 from analytics.orders.followers import results_of
 from analytics.orders.scoped_results import scoped_result
-from analytics.quality import execution_quality
+from analytics.quality.entries import execution_quality
 from connections.models import ExecutionConnection
 from console.queries import candidates
 from execution.models import Order, ScopedAction

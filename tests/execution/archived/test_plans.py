@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from execution.audit import sql
 from execution.audit.counters import _book_arrays, _clock, _limits
 from signals.models import Feed

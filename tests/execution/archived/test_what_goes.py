@@ -8,9 +8,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from common.archive.overview import count_removable
+from common.db.sql import rows, run
 from common.models import ArchiveFile
 from common.operational.document import Retention
-from common.sql import rows, run
 from config.retention import KINDS
 from execution.audit.counters import audit
 from execution.models import ArchivedOrder, DriftItem, EntryChange, Order, OrderTrigger, SlicePlan

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db.models import F
 
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ExecutionConnection, HealthStatus
 from events.messages import render
 from events.models import Notification

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
+from common.db.sql import run
 from common.operational.current import settings_now
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution.audit.counters import GRACE_SECONDS
 from execution.services import retry_order

@@ -9,7 +9,7 @@ import pytest
 from brokers.broker_books import BrokerBooks
 from brokers.types import CloseCause
 from common.clocks import market_now
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.models import DriftItem, Order

@@ -4,8 +4,8 @@ import pytest
 from django.utils import timezone
 
 from alerts.models import IncomingAlert
-from common.sql import rows, run
-from common.stored_times import (
+from common.db.sql import rows, run
+from common.db.stored_times import (
     AHEAD_SECONDS,
     StoredTimes,
     correct_times_ahead,

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from brokers.types import ReportKind
 from brokers.unreadable_rows import UnreadableRows
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.base import dropped_messages
 from execution.models import DroppedMessageCount, Order

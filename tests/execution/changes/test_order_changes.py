@@ -11,9 +11,9 @@ from django.db import transaction
 from brokers.base import NotSent
 from brokers.types import OrderType, Quote, TimeInForce
 from common.clocks import market_now
+from common.db.sql import rows
 from common.errors import InvalidInputError, NotAllowedError
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.changes.order_changes import change_order
 from execution.models import EntryChange, ExecutionLog, Order

@@ -18,10 +18,10 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
-from signals.draft import SignalDraft
-from signals.errors import field_errors
-from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
+from signals.reading.errors import field_errors
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection, HaltMode, TradingPreset
 from connections.services import RouteAccount, set_route
 from execution.changes.changeable_orders import coming_levels

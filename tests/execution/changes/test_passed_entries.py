@@ -23,10 +23,10 @@ from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission.change_terms import WantedTerms
 from positions.models import ExecutionPosition
-from signals.draft import SignalDraft, Target
-from signals.errors import field_errors
-from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft, Target
+from signals.reading.errors import field_errors
 from signals.services import publish
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

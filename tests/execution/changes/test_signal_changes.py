@@ -9,8 +9,8 @@ from django.db import transaction
 
 from brokers.types import OrderField
 from common.clocks import market_now
+from common.db.sql import rows
 from common.errors import InvalidInputError
-from common.sql import rows
 from connections.models import ExecutionConnection
 from execution import services
 from execution.models import ChangeState, EntryChange, Order, OrderTrigger
@@ -18,10 +18,10 @@ from execution.monitoring.pending_actions import process_pending_actions
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission import changes
 from positions.models import ExecutionPosition
-from signals.draft import SignalDraft
-from signals.errors import field_errors
-from signals.ingest import save_draft
 from signals.models import Action, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
+from signals.reading.errors import field_errors
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.hanging import beside

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import run
+from common.db.sql import run
 from connections.models import DecisionProvider
 from execution import services
 from execution.decision_step import asking, packages

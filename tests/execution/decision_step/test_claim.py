@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.sql import database_now
+from common.db.sql import database_now
 from connections.entry_limits import EntryLimits
 from connections.models import DecisionProvider
 from execution.changes.order_changes import change_order

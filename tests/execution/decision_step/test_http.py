@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from common.db.sql import database_now, run
 from common.sealing import new_private_key
-from common.sql import database_now, run
 from connections.models import DecisionProvider, ExecutionConnection
 from execution.decision_step import asking, http_provider
 from execution.decision_step.questions import load_asked

@@ -7,9 +7,9 @@ import pytest
 from django.utils import timezone
 
 from brokers.types import CloseCause
+from common.db.sql import run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ConnectionHealth, Epoch, ExecutionConnection
 from execution.audit.counters import audit
 from execution.disaster_recovery.epochs import open_epoch, process_open_epoch, release_epoch

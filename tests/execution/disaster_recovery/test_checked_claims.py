@@ -12,8 +12,8 @@ import pytest
 from django.core.cache import cache
 from django.db import transaction
 
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import HaltMode, KillSwitch
 from connections.services import set_kill_switch
 from execution import services

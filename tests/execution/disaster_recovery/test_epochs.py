@@ -7,9 +7,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from common.db.sql import rows
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import Epoch, ExecutionConnection, KillSwitch
 from connections.services import release_kill_switch
 from execution.disaster_recovery.epochs import (

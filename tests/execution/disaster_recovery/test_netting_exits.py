@@ -9,7 +9,7 @@ from django.test import TestCase
 from django.utils import timezone
 
 from brokers.types import CloseCause, ExitSafety
-from common.sql import run
+from common.db.sql import run
 from connections.models import Epoch, ExecutionConnection
 from execution.disaster_recovery import netting_exits
 from execution.disaster_recovery.epochs import open_epoch, process_open_epoch

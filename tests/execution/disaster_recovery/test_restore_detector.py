@@ -12,7 +12,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import Epoch, KillSwitch
 from execution.base.high_water_mark import HighWaterMark, find_loss, newer
 from execution.disaster_recovery import restore_detector

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 import pytest
 from django.utils import timezone
 
-from common.sql import run
+from common.db.sql import run
 from connections.models import Epoch
 from execution.disaster_recovery.epochs import open_epoch
 from execution.recovery import sweeps

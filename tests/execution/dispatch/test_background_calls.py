@@ -13,7 +13,7 @@ import pytest
 
 from brokers.base import NotSent
 from common.clocks import machine_time
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch import background_calls as module

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import InternalError, connection
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from execution.dispatch.background_calls import CallResult
 from execution.dispatch.report_writer import apply_or_defer, record_call_results, retry_deferred
 from execution.models import Order

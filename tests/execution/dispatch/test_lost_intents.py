@@ -7,8 +7,8 @@ import pytest
 from pytest_django import Settings
 
 from common import failpoints
+from common.db.sql import run
 from common.failpoints import Failpoint, FailpointError
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution import services
 from execution.dispatch.journal_folder import journal_folder

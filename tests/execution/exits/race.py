@@ -11,7 +11,7 @@ from itertools import permutations, product
 import pytest
 
 from brokers.types import ExitSafety
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.models import Order
 from execution.runtime.trading_runtime import TradingRuntime

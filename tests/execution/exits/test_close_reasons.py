@@ -7,8 +7,8 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.types import CloseCause
+from common.db.sql import rows
 from common.permissions import Role
-from common.sql import rows
 from connections.models import ExecutionConnection
 from connections.services import set_kill_switch
 from execution.exits.legs import CLOSERS
@@ -22,8 +22,8 @@ from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_orders, close_position
 from positions.close_reasons import CLOSES, TARGETS, CloseReason, close_of
 from positions.models import ExecutionPosition
-from signals.intake import MAX_TARGETS
 from signals.models import Feed
+from signals.reading.intake import MAX_TARGETS
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.monitoring.test_stop_rules import (

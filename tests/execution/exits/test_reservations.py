@@ -7,8 +7,8 @@ import pytest
 
 from brokers.base import NotSent
 from brokers.types import ReportKind
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import Epoch, ExecutionConnection
 from execution.cancels import cancel_order
 from execution.disaster_recovery.epochs import open_epoch

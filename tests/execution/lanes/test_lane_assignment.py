@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
 from brokers.types import ConnectionSpec
+from common.db.sql import rows
 from common.errors import InvalidInputError
-from common.sql import rows
 from connections import session_lanes
 from connections.models import ExecutionConnection
 from connections.session_lanes import lane_of

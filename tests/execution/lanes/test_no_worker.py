@@ -2,8 +2,8 @@
 
 import pytest
 
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections import selectors, session_lanes
 from connections.health import connection_checks
 from connections.models import ConnectionHealth, ExecutionConnection

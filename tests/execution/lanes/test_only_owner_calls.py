@@ -8,8 +8,8 @@ import pytest
 from brokers.base import NotSent
 from brokers.types import ConnectionSpec
 from common.clocks import machine_time
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections import session_lanes
 from connections.health.account_polling import refresh_due_accounts
 from connections.health.probes import retry_failed

@@ -9,7 +9,7 @@ import pytest
 
 from brokers.types import Quote
 from common.clocks import market_now
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from connections.models import DataConnection, ExecutionConnection
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.stop_failover import take_over_missed_levels

@@ -19,9 +19,9 @@ from execution.reports.position_rebuild import rebuild_positions
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.api import PositionSerializer
 from positions.models import ExecutionPosition
-from signals.draft import SignalDraft
-from signals.ingest import save_draft
 from signals.models import Action, AfterState, Direction, Feed, Origin, Signal
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent
+from common.db.sql import database_now, run
 from common.reason_codes import Code
-from common.sql import database_now, run
 from connections.models import ExecutionConnection
 from execution.models import Order, PendingAction
 from execution.monitoring.pending_actions import process_pending_actions

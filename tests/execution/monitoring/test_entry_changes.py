@@ -17,9 +17,9 @@ from brokers.types import (
     OrderTerms,
     ReportKind,
 )
+from common.db.sql import database_now
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import database_now
 from connections.models import ExecutionConnection, TradingPreset
 from connections.selectors import spec_for
 from execution.changes.forms import change_line

@@ -11,8 +11,8 @@ from django.db.models import F
 
 from brokers.types import Quote
 from common.clocks import market_now
-from common.db_functions import ClockTimestamp
-from common.sql import database_now, rows, run
+from common.db.functions import ClockTimestamp
+from common.db.sql import database_now, rows, run
 from connections.market_data.sources import flag_without_worker
 from connections.market_hours import ALWAYS
 from connections.models import DataConnection, ExecutionConnection, SourceHealth

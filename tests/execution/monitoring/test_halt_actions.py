@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from connections import services as connections
 from connections.models import ExecutionConnection, KillSwitch
 from connections.services import HaltTarget

@@ -14,8 +14,8 @@ from analytics.orders.halt_texts import halt_lines, unsent_kinds
 from brokers.base import NotSent
 from brokers.types import OrderType, Quote
 from common.clocks import market_now
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections import services as connections
 from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, KillSwitch
 from connections.services import HaltTarget

@@ -15,7 +15,7 @@ from django.db import OperationalError, connection
 
 from brokers.types import CloseCause, Quote
 from common.clocks import machine_time, market_now
-from common.sql import database_now, run
+from common.db.sql import database_now, run
 from connections.models import ExecutionConnection
 from execution import startup
 from execution.base import job_alarm

@@ -7,7 +7,7 @@ import pytest
 
 from brokers.types import Quote
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.monitoring.stop_rules import StopRuleMonitor
 from execution.monitoring.tick_monitor import TickMonitor

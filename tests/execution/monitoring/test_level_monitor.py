@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution.exits import dust
 from execution.models import Order

@@ -8,8 +8,8 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import ReportKind
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from connections.services import set_kill_switch
 from execution.models import Order

@@ -3,8 +3,8 @@
 import pytest
 from django.test import Client
 
+from common.db.sql import run
 from common.permissions import Role
-from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
 from events.services import deliver_if_overdue

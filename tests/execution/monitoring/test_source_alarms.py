@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils.timezone import now as machine_clock
 
-from common.sql import rows
+from common.db.sql import rows
 from connections.market_data.source_alarms import (
     FALLBACK_SECONDS,
     SILENT_SECONDS,

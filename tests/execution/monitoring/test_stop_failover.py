@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from brokers.base import Rejected
 from brokers.types import BrokerPosition, CloseCause, ConnectionSpec, ReportKind
+from common.db.sql import database_now, rows
 from common.reason_codes import Code
-from common.sql import database_now, rows
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.monitoring import broker_positions

@@ -11,8 +11,8 @@ from django.template.loader import render_to_string
 from brokers.base import Rejected
 from brokers.types import Quote
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.models import ExecutionConnection, Instrument, Subscription, TradingPreset
 from execution.monitoring import stop_rules
 from execution.monitoring.pending_actions import process_pending_actions

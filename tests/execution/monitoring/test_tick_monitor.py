@@ -11,7 +11,7 @@ from django.utils.timezone import now as machine_clock
 
 from brokers.types import Quote
 from common.clocks import market_now
-from common.sql import database_now, rows
+from common.db.sql import database_now, rows
 from connections.models import DataConnection, ExecutionConnection
 from execution.models import Order
 from execution.monitoring import tick_monitor

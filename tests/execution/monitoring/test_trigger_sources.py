@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.exposure import is_priced_by_sql
 from connections.models import DataConnection, ExecutionConnection
 from execution.models import Order, OrderTrigger, PricePeak

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 
 from common.clocks import market_now
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.models import Order, OrderTrigger
 from execution.monitoring import trigger_monitor

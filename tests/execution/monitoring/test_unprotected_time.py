@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from brokers.types import ReportKind
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection, Instrument
 from execution.audit.counters import audit
 from execution.models import Order

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError
 
 from api.metrics import GAUGES
-from common.sql import database_now, rows, run
+from common.db.sql import database_now, rows, run
 from execution.models import Order, WatchdogPing, WorkerLease
 from execution.monitoring import watchdog
 from execution.monitoring.scan_heartbeat import RECORD_SCAN

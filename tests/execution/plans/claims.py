@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from common.sql import array, columns
+from common.db.sql import array, columns
 from execution.exits import partial_closes
 from execution.models import Order
 from execution.submission import claim_sql, recent, signal_limits

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connection
 
-from common.sql import rows
+from common.db.sql import rows
 from tests.execution.query_plans import nodes_of, plan
 
 Node = dict[str, Any]

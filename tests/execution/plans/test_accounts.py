@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.clocks import market_now
-from common.sql import array, kept_plans, periodic_rows, rows, run
+from common.db.sql import array, kept_plans, periodic_rows, rows, run
 from connections.loss_limits import figures
 from connections.market_data.instrument_books import COMPLETIONS
 from connections.models import ExecutionConnection

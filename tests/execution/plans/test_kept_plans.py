@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.sql import kept_plans, periodic_rows
+from common.db.sql import kept_plans, periodic_rows
 from execution.models import Order
 from signals.models import Feed
 from tests.execution import factories

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from common.sql import array, kept_plans, rows, run
+from common.db.sql import array, kept_plans, rows, run
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.monitoring import held_prices, trigger_monitor, trigger_upkeep

@@ -15,7 +15,7 @@ from brokers.types import (
     Side,
 )
 from common.clocks import market_now
-from common.sql import run
+from common.db.sql import run
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from execution import services
 from execution.models import DriftItem, Order

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.models import DriftItem, Order

@@ -21,8 +21,8 @@ from brokers.types import (
     Side,
 )
 from common.clocks import market_now
+from common.db.sql import database_now, rows, run
 from common.reason_codes import Code
-from common.sql import database_now, rows, run
 from connections import session_lanes
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
 from execution.models import AccountSyncState, DriftItem, Fill, Order

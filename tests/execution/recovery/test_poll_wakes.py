@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, Order
 from execution.recovery import order_polling

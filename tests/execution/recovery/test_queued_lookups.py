@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from common.clocks import machine_time
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
 from execution import startup

@@ -7,8 +7,8 @@ import pytest
 
 from brokers.types import OrderRequest, ReportKind
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.models import ExecutionConnection, TradingPreset
 from connections.session_lanes import held_lanes_parameters
 from execution.models import Order

@@ -8,8 +8,8 @@ import pytest
 
 from brokers.base import NotSent
 from brokers.types import OrderRequest, OrderType, ReportKind, Side, TimeInForce
+from common.db.sql import rows, run
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
 from execution.models import DriftItem, Order

@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import cache
 from pytest_django import Settings
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from execution import startup
 from execution.disaster_recovery import restore_detector

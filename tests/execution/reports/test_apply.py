@@ -11,8 +11,8 @@ from django.utils import timezone
 from brokers.base import NotSent, Rejected
 from brokers.types import CloseCause, HeldLevels, OrderReport, ReportKind
 from common.clocks import market_now
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Channel, Delivery, Event, Notification
 from events.routing import route_events

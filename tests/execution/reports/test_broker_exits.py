@@ -6,7 +6,7 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.types import CloseCause, OrderReport
-from common.sql import run
+from common.db.sql import run
 from execution.models import Order
 from execution.reports.apply import apply_reports
 from positions.models import ExecutionPosition

@@ -14,7 +14,7 @@ from analytics.models import AnalyticsDaily
 from analytics.services import compute_changed
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.dispatch import deferred_reports

@@ -14,7 +14,7 @@ from analytics.models import AnalyticsDaily
 from analytics.services import compute_day
 from brokers.types import OrderReport
 from common.clocks import market_now
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import AccountSnapshot, ExecutionConnection
 from connections.trading_day import trading_date
 from execution.audit.counters import audit

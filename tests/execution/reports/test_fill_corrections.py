@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from brokers.types import CloseCause, OrderReport
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import DriftItem, Fill, Order
 from execution.reconciliation.reconcile import reconcile

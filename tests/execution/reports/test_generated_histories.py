@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import DriftItem, Fill, Order
 from execution.services import close_position

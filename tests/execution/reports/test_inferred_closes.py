@@ -7,7 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.types import CloseCause, OrderReport, ReportKind
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Fill, Order
 from execution.reports.inferred_closes import is_inferred_close, reverse_inferred_close

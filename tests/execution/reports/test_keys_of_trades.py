@@ -5,7 +5,7 @@ import pytest
 from django.db import transaction
 from django.db.utils import IntegrityError
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from execution.models import Fill, Order
 from positions.models import ExecutionPosition

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brokers.types import CloseCause, OrderReport, ReportKind
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection, Instrument
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import DriftItem, Order

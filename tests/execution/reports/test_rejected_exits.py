@@ -6,8 +6,8 @@ import pytest
 
 from brokers.base import Rejected
 from brokers.types import ReportKind
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
 from execution.runtime.trading_runtime import TradingRuntime

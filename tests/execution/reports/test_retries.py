@@ -8,8 +8,8 @@ import pytest
 from brokers.base import NotSent, Rejected
 from brokers.types import OrderReport, ReportKind
 from common.clocks import market_now
+from common.db.sql import run
 from common.reason_codes import RETRIES, Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from events.models import Notification
 from events.routing import route_events

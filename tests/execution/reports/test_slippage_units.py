@@ -8,8 +8,8 @@ import pytest
 from connections.models import ExecutionConnection, TradingPreset
 from events.messages import render
 from execution.models import Order
-from signals.intake import read_signal
 from signals.models import Feed
+from signals.reading.intake import read_signal
 from tests.events.test_messages import event
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

@@ -9,10 +9,10 @@ import pytest
 from brokers.base import NotSent
 from brokers.types import ReportKind
 from common.clocks import market_now
+from common.db.sql import run
 from common.errors import ConflictError
 from common.permissions import Role
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution.ids import at_attempt
 from execution.models import DriftItem, Order

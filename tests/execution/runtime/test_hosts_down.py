@@ -7,8 +7,8 @@ import pytest
 
 from brokers.types import OrderReport, ReportKind
 from common.clocks import market_now
+from common.db.sql import run
 from common.reason_codes import Code
-from common.sql import run
 from connections.health.host_circuit_breaker import open_hosts
 from connections.models import ExecutionConnection, HostCircuit
 from execution.models import Order

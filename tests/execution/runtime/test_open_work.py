@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from common.db.sql import rows, run
 from common.operational.current import settings_now
-from common.sql import rows, run
 from connections.models import ExecutionConnection, KillSwitch, LossLimit, TradingPreset
 from execution import startup
 from execution.models import TERMINAL, Status

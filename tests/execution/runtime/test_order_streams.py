@@ -14,7 +14,7 @@ from brokers import registry
 from brokers.account_capabilities import Capabilities
 from brokers.types import ConnectionSpec
 from common.clocks import market_now
-from common.sql import rows
+from common.db.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, WorkerLease
 from execution.runtime import order_streams, stream_claims

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from common import shared_sessions
-from common.idle_sessions import IdleSessions
-from common.shared_sessions import base
+from common.db import shared_sessions
+from common.db.idle_sessions import IdleSessions
+from common.db.shared_sessions import base
 from execution import startup
 from execution.runtime import trading_runtime
 from execution.runtime.trading_runtime import BackgroundJob
@@ -40,7 +40,7 @@ WITH_SETTINGS = (0, 0, "enable_seqscan,jit,max_parallel_workers_per_gather,plan_
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     """The sessions of the threads that the test starts. They share, as in a worker."""
-    monkeypatch.setitem(connections.settings["default"], "ENGINE", "common.shared_sessions")
+    monkeypatch.setitem(connections.settings["default"], "ENGINE", "common.db.shared_sessions")
     pids: set[int] = set()
     connect = base.DatabaseWrapper.connect
 

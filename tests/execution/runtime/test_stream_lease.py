@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
-from common.sql import rows, run
+from common.db.sql import rows, run
 from execution.runtime import stream_lease
 from execution.runtime.stream_lease import drain_once
 

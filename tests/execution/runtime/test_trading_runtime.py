@@ -22,9 +22,9 @@ from django.db import connection
 from brokers import rate_limits
 from brokers.base import BrokerError, ReadFailed
 from brokers.types import Check, ConnectionSpec
+from common.db.sql import rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
 from config import settings as as_written
 from connections.health.connection_checks import run_on_process_loop, run_test
 from connections.health.due_tests import due_tests

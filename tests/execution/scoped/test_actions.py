@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from analytics.orders.scoped_pages import live_scope
-from common.db_functions import ClockTimestamp
+from common.db.functions import ClockTimestamp
 from common.errors import ConflictError, NotAllowedError
 from common.permissions import Role
 from common.reason_codes import Code

@@ -3,7 +3,7 @@
 import pytest
 
 from common.clocks import machine_time
-from common.sql import run
+from common.db.sql import run
 from connections.health.account_polling import refresh_due_accounts
 from connections.models import ExecutionConnection
 from connections.selectors import accounts_due

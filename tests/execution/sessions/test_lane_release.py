@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from brokers.base import Guard
 from brokers.types import ConnectionSpec, OrderRequest
-from common.sql import run
+from common.db.sql import run
 from connections import session_lanes
 from connections.models import ExecutionConnection
 from execution.reconciliation.reconcile import reconcile_new

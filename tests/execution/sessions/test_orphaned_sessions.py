@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from brokers.types import ConnectionSpec
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.runtime.trading_runtime import TradingRuntime
 from tests.execution.fake_broker import FakeBroker

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from common.sql import database_now, run
+from common.db.sql import database_now, run
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import Execution, ExitSafety, OrderReport, ReportKind
 from common.clocks import machine_time, market_now
+from common.db.sql import database_now, rows, run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import database_now, rows, run
 from connections.models import MAX_AGGREGATION_MS, ExecutionConnection, HaltMode, Instrument
 from execution import services
 from execution.audit.counters import audit

@@ -11,9 +11,9 @@ from django.db import OperationalError
 
 from brokers.types import ExitSafety, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time, market_now
+from common.db.sql import rows, run
 from common.operational.current import settings_now
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections import session_lanes
 from connections.models import ExecutionConnection, Instrument
 from connections.session_lanes import GENERAL

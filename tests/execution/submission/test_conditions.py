@@ -19,7 +19,7 @@ from execution.submission.conditions import ConditionRow, Verdict, verdict_of
 from execution.submission.outcomes import Deferred
 from positions.models import ExecutionPosition
 from signals.models import AfterState, Feed, Signal
-from signals.preview import Outcome
+from signals.publishing.preview import Outcome
 from signals.services import cancel, publish
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

@@ -9,9 +9,9 @@ import pytest
 
 from brokers.base import NotSent
 from brokers.types import BrokerPosition
+from common.db.sql import rows, run
 from common.reason_codes import Code
 from common.sealing import new_private_key, public_key_of
-from common.sql import rows, run
 from connections import services
 from connections.health.account_polling import refresh_due_accounts
 from connections.health.probes import retry_failed

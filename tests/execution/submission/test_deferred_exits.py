@@ -9,8 +9,8 @@ from django.db import connection
 
 from brokers.base import NotSent
 from brokers.types import CloseCause, ReportKind
+from common.db.sql import database_now
 from common.reason_codes import Code
-from common.sql import database_now
 from connections.models import ExecutionConnection, KillSwitch
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import Order

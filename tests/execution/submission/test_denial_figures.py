@@ -17,9 +17,9 @@ from django.db import connection
 from django.test import Client
 
 from common.clocks import market_now
+from common.db.sql import run
 from common.limit_figures import read_figures
 from common.reason_codes import Code
-from common.sql import run
 from connections.eligibility import PAUSE_REASONS
 from connections.entry_limits import ENTRY_LIMITS
 from connections.loss_limits.rules import pause_figures

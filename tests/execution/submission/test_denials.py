@@ -9,8 +9,8 @@ import pytest
 
 from brokers.types import OrderType, Side
 from common.clocks import market_now
+from common.db.sql import rows, run
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections.market_data.sources import (
     SourceReport,
     get_or_create_broker_source,

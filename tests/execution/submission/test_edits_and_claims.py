@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from common.db.sql import rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.services import update_connection
 from execution.models import Order

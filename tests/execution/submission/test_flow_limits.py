@@ -11,9 +11,9 @@ from django.db import connection
 
 from brokers.base import Rejected
 from common.clocks import MarketClock, market_now, set_market_clock
+from common.db.sql import run
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection, Subscription
 from connections.trading_day import trading_day
 from execution.changes.order_changes import change_order
@@ -24,7 +24,7 @@ from execution.submission.change_terms import WantedTerms
 from execution.submission.claim import claim
 from execution.submission.flow_limits import LEAST_ENTRIES, usual_quantity
 from signals.models import Approval, Feed, Signal
-from signals.preview import visible_to
+from signals.publishing.preview import visible_to
 from signals.services import publish
 from tests.connections import make
 from tests.execution import factories

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from common.db.sql import run
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution.models import Order
 from signals.models import Approval, Feed, Signal
-from signals.preview import require_possible
+from signals.publishing.preview import require_possible
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.submission.test_denials import numbers, seen

@@ -10,15 +10,15 @@ from django.db import IntegrityError, transaction
 
 from brokers.types import OrderType, Quote, ReportKind, TimeInForce
 from common.clocks import market_now
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.monitoring.trigger_monitor import TriggerMonitor
 from execution.recovery import sweeps
-from signals.errors import InvalidSignalError
 from signals.models import Feed, Signal
-from signals.preview import require_possible
+from signals.publishing.preview import require_possible
+from signals.reading.errors import InvalidSignalError
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 

@@ -10,21 +10,21 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from common.db.sql import rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from common.sql import rows
 from execution.models import Order
 from prices.models import LatestQuote
 from signals import services
-from signals.batch import Publisher, entries_of
-from signals.draft import SignalDraft, Target
-from signals.errors import field_errors
-from signals.feeds import create_feed, update_feed
-from signals.ingest import save_draft
+from signals.checks.price_guard import deviation_percent, notice
+from signals.feeds.services import create_feed, update_feed
 from signals.locks import candidates_exclusive
 from signals.models import Action, Direction, Feed, Origin, Signal
 from signals.models import OrderType as Type
-from signals.price_guard import deviation_percent, notice
+from signals.publishing.batch import Publisher, entries_of
+from signals.publishing.ingest import save_draft
+from signals.reading.draft import SignalDraft, Target
+from signals.reading.errors import field_errors
 from signals.slicing import ExecutionStyle
 from tests.alerts.charting import Chart, fill_in, templates
 from tests.execution import factories

@@ -25,7 +25,7 @@ from execution.preview import preview
 from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from execution.submission.routing import MAX_DETAIL
-from signals import listings
+from signals.checks import listings
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

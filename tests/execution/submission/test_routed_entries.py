@@ -12,9 +12,9 @@ from analytics.what_if.route_preview import preview_route
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import AccountState, OrderReport, PositionMode
 from common.clocks import market_now
+from common.db.sql import run
 from common.errors import ConflictError, InvalidInputError
 from common.reason_codes import Code
-from common.sql import run
 from connections import services as accounts
 from connections.models import (
     AccountSnapshot,
@@ -38,8 +38,8 @@ from execution.submission.claim import claim
 from execution.submission.outgoing import Outgoing
 from execution.submission.route_writes import route_failed
 from positions.models import StopRule
-from signals.closing import TradeSelection, close_trades
 from signals.models import Feed, Origin, Signal
+from signals.publishing.closing import TradeSelection, close_trades
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
 from tests.loss_limits import limit_of

@@ -11,9 +11,9 @@ from common.errors import InvalidInputError
 from execution.models import Order
 from execution.preview import preview
 from execution.submission.claim import claim
-from signals.feeds import create_feed, update_feed
+from signals.feeds.services import create_feed, update_feed
 from signals.models import Approval, Feed, Signal
-from signals.preview import visible_to
+from signals.publishing.preview import visible_to
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker

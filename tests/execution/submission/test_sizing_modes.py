@@ -8,8 +8,8 @@ from django.db import IntegrityError, transaction
 
 from analytics.orders.rounding_debt import RoundingDebt, rounding_debts
 from brokers.base import Rejected
+from common.db.sql import rows
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.models import Order
 from signals.models import Feed

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.sql import run
+from common.db.sql import run
 from connections.models import ExecutionConnection
 from execution.models import EntryDecision, ExecutionLog, Order, SlicePlan
 from execution.submission.claim import claim

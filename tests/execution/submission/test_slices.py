@@ -11,10 +11,10 @@ from django.db import transaction
 from analytics.orders.slices import slice_result
 from brokers.base import NotSent, OutcomeUnknown, Rejected
 from brokers.types import CloseCause
+from common.db.sql import rows, run
 from common.errors import ConflictError
 from common.failpoints import Failpoint, FailpointError, arm
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections import services as connections
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit

@@ -10,9 +10,9 @@ from rest_framework.test import APIClient
 from analytics.orders.slices import slice_result
 from brokers.base import OutcomeUnknown
 from brokers.types import CloseCause
+from common.db.sql import rows, run
 from common.failpoints import Failpoint, FailpointError, arm
 from common.reason_codes import Code
-from common.sql import rows, run
 from connections import services as connections
 from connections.models import ExecutionConnection, Instrument
 from execution.audit.counters import audit

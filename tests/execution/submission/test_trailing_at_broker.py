@@ -11,9 +11,9 @@ from analytics.orders.explanations import explain
 from brokers.base import NotSent
 from brokers.types import OrderType, ReportKind, TimeInForce
 from common.clocks import market_now
+from common.db.sql import rows
 from common.errors import ConflictError
 from common.reason_codes import Code
-from common.sql import rows
 from connections.models import ExecutionConnection, Subscription
 from execution.changes.changeable_orders import may_be_changed
 from execution.changes.order_changes import change_order

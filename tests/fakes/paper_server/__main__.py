@@ -1,8 +1,8 @@
 """The paper broker in a separate process, for tests.
 
 It serves the books of the database that DATABASE_URL names, which has all tables already. Once it
-listens it announces that it is ready (`common/readiness.py`) and writes its address to standard
-error. SIGTERM or Ctrl-C ends it.
+listens it announces that it is ready (`common/process/readiness.py`) and writes its address to
+standard error. SIGTERM or Ctrl-C ends it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import django
 
 async def serve(port: int, *, faults: bool) -> None:
     """Serve until a signal."""
-    from common.readiness import announce_ready
+    from common.process.readiness import announce_ready
     from tests.fakes.paper_server.server import Server
 
     ended = asyncio.Event()

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from brokers.types import Check, CheckResult
 from brokers.types import Instrument as BrokerInstrument
+from common.db.stored_times import Found
 from common.sealing import new_private_key, public_key_of
-from common.stored_times import Found
 from connections.accounts.snapshots import store_instruments
 from connections.models import (
     ConnectionHealth,
@@ -448,7 +448,7 @@ def test_table_shows_hints_and_totals() -> None:
 
 def test_doctor_fails_where_no_email_is_sent() -> None:
     from ops.doctor.servers import judge_email
-    from users.account_mails import MailStatus
+    from users.mails.account_mails import MailStatus
 
     missing = judge_email(MailStatus(("FILLCAST_EMAIL_URL",)))
     assert missing.result is FAIL

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from common.readiness import VARIABLE as READY_FILE
+from common.process.readiness import VARIABLE as READY_FILE
 from config.installation import ROOT
 from ops.embedded import orphans
 from ops.embedded.processes import birth

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, migrations, models, transactio
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
-from common.index_migrations import BuildIndex
+from common.db.index_migrations import BuildIndex
 from execution.models import DroppedMessageCount, Order
 from ops.upgrades import check
 from ops.upgrades.released import Released, later_than, read_released

@@ -1,6 +1,6 @@
 -- The roles of the application. The owner of the tables runs migrations; `fillcast_trade` works
 -- for every tenant; `fillcast_web` sees the rows of one tenant (row-level security,
--- common/row_security.py). The login of a process is a member of one of them, or takes the role
+-- common/db/row_security.py). The login of a process is a member of one of them, or takes the role
 -- on when it connects. Default privileges: what later migrations create is granted at once.
 DO $$
 DECLARE name text;

@@ -16,7 +16,7 @@ from execution.recovery.sweeps import query_unknown_orders
 from execution.runtime import trading_runtime
 from execution.runtime.event_stream import drain_events
 from positions.models import ExecutionPosition
-from signals.feeds import create_feed
+from signals.feeds.services import create_feed
 from signals.models import Signal
 from tests.connections import make
 from tests.execution import factories

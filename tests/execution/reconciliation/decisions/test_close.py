@@ -13,8 +13,8 @@ from brokers.types import (
     OrderReport,
     ReportKind,
 )
+from common.db.sql import rows
 from common.errors import ConflictError
-from common.sql import rows
 from connections import session_lanes
 from connections.models import ExecutionConnection
 from execution import services

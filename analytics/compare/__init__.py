@@ -1,0 +1,1 @@
+"""A subscription and its paper twin side by side."""

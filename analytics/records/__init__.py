@@ -1,0 +1,1 @@
+"""The records of feeds, as their followers see them."""

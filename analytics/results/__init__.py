@@ -1,0 +1,1 @@
+"""Results of closed trades: figures, equity, reports, tables."""

@@ -1,0 +1,1 @@
+"""The database: statements beside the ORM, sessions, row security, the audit trail."""

@@ -1,0 +1,1 @@
+"""What every process has: readiness, metrics, traces, memory, queues, the way it ends."""

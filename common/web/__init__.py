@@ -1,0 +1,1 @@
+"""What pages, forms and the API share: base classes, lists, idempotency, quotas, texts."""

@@ -1,0 +1,1 @@
+"""What is judged at publication: time, prices, sides, repetitions, listed symbols."""

@@ -1,0 +1,1 @@
+"""Feeds: their terms, approval, alert addresses, and what they allow."""

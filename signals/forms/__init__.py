@@ -1,0 +1,1 @@
+"""Forms of signals and feeds, for people."""

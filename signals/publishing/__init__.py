@@ -1,0 +1,1 @@
+"""Store signals, publish them, and close what they opened."""

@@ -1,0 +1,1 @@
+"""From a JSON object to a signal that is valid by itself, or all of its faults."""

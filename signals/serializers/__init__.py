@@ -1,0 +1,1 @@
+"""Signals and feeds as the API takes and returns them."""

@@ -1,0 +1,1 @@
+"""API keys: their rules, networks, notices, and what was set up with them."""

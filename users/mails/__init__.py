@@ -1,0 +1,1 @@
+"""Mails about a login, and the links in them."""

@@ -1,0 +1,1 @@
+"""A person's own data: signing up, invitations, address, export, deletion."""
