@@ -57,6 +57,8 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.register(PausesPlugin(seed))
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pluginmanager.register(DurationsPlugin())
+        if others:
+            pluginmanager.register(shares.ProgressPlugin())
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -116,8 +118,13 @@ def pytest_collection() -> Iterator[None]:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests in another order, if tests/explore.py asks for it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another process runs, and use another order if tests/explore.py asks for it.
+
+    pytest collects a file that is named on its command line without asking whether to ignore it.
+    """
+    if (share := config.stash[SHARE]) is not None:
+        items[:] = [item for item in items if item.path in share]
     if seed := os.environ.get("TEST_ORDER_SEED"):
         random.Random(seed).shuffle(items)
 

@@ -8,8 +8,10 @@ least to do.
 
 import heapq
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.durations import BUDGET, ROOT
 
@@ -44,3 +46,24 @@ def named_files(arguments: Iterable[str], root: Path) -> set[Path]:
         path = root / argument.partition("::")[0]
         found |= set(path.rglob("test_*.py")) if path.is_dir() else {path}
     return found
+
+
+class ProgressPlugin:
+    """Counts the tests of all processes, where pytest-xdist takes those of one for the whole."""
+
+    def __init__(self) -> None:
+        self._collected = 0
+        self._session: pytest.Session | None = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember the session, whose number of tests the progress is a part of."""
+        self._session = session
+
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Add what a process has collected."""
+        self._collected += len(ids)
+
+    def pytest_runtest_logstart(self) -> None:
+        """State the sum before a test is shown."""
+        if self._session is not None and self._collected:
+            self._session.testscollected = self._collected
