@@ -46,6 +46,18 @@ def test_subscription_takes_signals_until_before_its_end(end: datetime, code: st
 
 
 @pytest.mark.parametrize(
+    ("end", "is_taken"), [(NOON - INSTANT, False), (NOON, False), (NOON + INSTANT, True)]
+)
+def test_new_end_is_after_now(end: datetime, is_taken: bool) -> None:
+    made = make.subscription(make.connection(), make.feed(), expires_at=NOON + timedelta(days=1))
+    if is_taken:
+        assert services.update_subscription(made.pk, by=None, expires_at=end)
+    else:
+        with pytest.raises(InvalidInputError, match="in the past"):
+            services.update_subscription(made.pk, by=None, expires_at=end)
+
+
+@pytest.mark.parametrize(
     ("moved", "code"), [(-INSTANT, "CONNECTION_ERROR"), (NOTHING, "CONNECTION_ERROR"),
                         (INSTANT, "CONNECTION_TEST_PENDING")]
 )  # fmt: skip
