@@ -263,11 +263,14 @@ def test_keyboard_alone_is_enough(visit: Visit, newcomer: str) -> None:
     part = page.locator(".opblock[id$='-get_me']")
     expect(part).to_be_visible()
     for name in ("/api/v1/me/", "Try it out", "Execute"):
+        expect(part.get_by_text(name).first).to_be_visible()  # it is drawn after the key
         for _ in range(15):
             page.keyboard.press("Tab")
             text = page.evaluate("document.activeElement.textContent.replaceAll('\u200b', '')")
             if name in text:
                 break
+        else:
+            raise AssertionError(f"15 times Tab reached no {name!r}")
         page.keyboard.press("Enter")
     expect(shown(part)).to_contain_text(f'"username": "{newcomer}"')
 
