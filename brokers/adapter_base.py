@@ -86,7 +86,7 @@ class AdapterBase:
         return _no_stream(f"{self.form.label} is polled for orders and fills")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        """Return nothing: the broker reports nothing by itself."""
+        """Return nothing: the broker pushes no reports."""
         return []
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:

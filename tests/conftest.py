@@ -108,7 +108,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Iterator[None]:
-    """Let one process compile the tests, and the others of `-n 4` then read what it compiled."""
+    """Let one process compile what all import; the others of `-n 4` then read what it compiled."""
     with (kept_folder() / "collecting").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

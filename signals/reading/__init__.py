@@ -1,1 +1,1 @@
-"""From a JSON object to a signal that is valid by itself, or all of its faults."""
+"""From a JSON object to a signal whose fields fit together, or all of its faults."""
