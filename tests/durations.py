@@ -51,7 +51,7 @@ class DurationsPlugin:
                 "\ntests/durations.json is not there: run `make durations` first", file=sys.stderr
             )
             return
-        known = _budget()
+        known = stored_budget()
         budget = measured_budget(
             None if is_whole else known, self._seconds, loop_seconds(), known["longer"]
         )
@@ -79,7 +79,7 @@ def measured_budget(
     return {"loop_seconds": round(loop, 2), "files": there, "longer": list(longer)}
 
 
-def _budget() -> dict[str, Any]:
+def stored_budget() -> dict[str, Any]:
     """Return the measured durations, or none."""
     if not BUDGET.exists():
         return {"files": {}, "longer": []}
@@ -99,7 +99,7 @@ def wrong() -> list[str]:
     """Return what is wrong with the measured durations; nothing if there are none yet."""
     if not BUDGET.exists():
         return []
-    budget, longer = _budget()["files"], _budget()["longer"]
+    budget, longer = stored_budget()["files"], stored_budget()["longer"]
     listed = subprocess.run(
         ["git", "ls-files", "tests/**/test_*.py", "tests/test_*.py"],
         cwd=ROOT, capture_output=True, text=True, check=True,

@@ -7,13 +7,12 @@ least to do.
 """
 
 import heapq
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.durations import BUDGET, ROOT
+from tests.durations import ROOT, stored_budget
 
 UNKNOWN_SECONDS = 0.1
 """What a file counts that was not measured: most such files have no test of `make test`."""
@@ -21,7 +20,7 @@ UNKNOWN_SECONDS = 0.1
 
 def share_of(process: int, processes: int, files: Iterable[Path]) -> frozenset[Path]:
     """Return the files that one of several processes runs; process: from 0."""
-    measured: Mapping[str, float] = json.loads(BUDGET.read_text())["files"]
+    measured: Mapping[str, float] = stored_budget()["files"]
     names = {str(path.relative_to(ROOT)): path for path in files}
     seconds = {name: measured.get(name, 0.0) + UNKNOWN_SECONDS for name in names}
     shares = shared_out(seconds, processes)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import shares
+from tests import durations, shares
 from tests.durations import ROOT
 
 
@@ -35,3 +35,11 @@ def test_files_of_a_command_line(tmp_path: Path) -> None:
         tmp_path / "x/test_a.py",
         tmp_path / "test_c.py",
     }
+
+
+def test_files_are_shared_out_before_any_was_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(durations, "BUDGET", tmp_path / "none.json")
+    files = {ROOT / "tests/test_a.py", ROOT / "tests/test_b.py"}
+    assert [len(shares.share_of(number, 2, files)) for number in range(2)] == [1, 1]
