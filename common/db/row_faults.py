@@ -1,11 +1,14 @@
 """All faults of a database row, each by its field, so that its sender can mend them at once."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import NON_FIELD_ERRORS, FieldError, ValidationError
-from django.db import models
-from django.db.models import CheckConstraint, Q
+from django.db import DatabaseError, models, transaction
+from django.db.models import BooleanField, CheckConstraint, Q
+from django.db.models.functions import Coalesce
+from django.db.models.sql import Query
+from django.db.models.sql.constants import SINGLE
 
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -30,32 +33,42 @@ class FieldConstraints:
         errors: dict[str, list[str]] = {}
         for model, constraints in row.get_constraints():
             against = row._get_field_expression_map(meta=model._meta, exclude=skipped)
-            for constraint in constraints:
-                if isinstance(constraint, CheckConstraint):
-                    fields = _broken_fields(constraint, against, self.CONSTRAINT_FIELDS)
-                    texts = [constraint.get_violation_error_message()]
-                else:
-                    fields, texts = _broken_unique(constraint, model, row, skipped)
+            checks: list[Any] = [one for one in constraints if isinstance(one, CheckConstraint)]
+            held = _held([check.condition for check in checks], against)
+            found = [
+                (_broken_fields(check, holds, against, self.CONSTRAINT_FIELDS), _texts(check))
+                for check, holds in zip(checks, held, strict=True)
+                if holds is not True
+            ]
+            others = [one for one in constraints if not isinstance(one, CheckConstraint)]
+            for fields, texts in found + [
+                _broken_unique(one, model, row, skipped) for one in others
+            ]:
                 for name in fields:
                     errors.setdefault(name, []).extend(texts)
         if errors:
             raise ValidationError(errors)
 
 
-def _broken_fields(constraint: Any, against: Any, named: Mapping[str, str]) -> list[str]:
+def _broken_fields(
+    constraint: Any, holds: bool | None, against: Any, named: Mapping[str, str]
+) -> list[str]:
     """Return the fields of the parts of a constraint that do not hold.
 
     against: the row's values; parts about other fields are not judged.
     """
-    condition: Q = constraint.condition
-    if _holds(condition, against) is True:
-        return []
     if constraint.name in named:
-        is_broken = _holds(condition, against) is False
-        return [named[constraint.name]] if is_broken else []
-    broken = [part for part in parts_of(condition) if _holds(part, against) is False]
+        return [named[constraint.name]] if holds is False else []
+    parts = list(parts_of(constraint.condition))
+    broken = [
+        part for part, held in zip(parts, _held(parts, against), strict=True) if held is False
+    ]
     fields = [names.pop() if len(names := names_in(part)) == 1 else "" for part in broken]
     return list(dict.fromkeys(field or NON_FIELD_ERRORS for field in fields))
+
+
+def _texts(constraint: Any) -> list[str]:
+    return [constraint.get_violation_error_message()]
 
 
 def _broken_unique(
@@ -86,12 +99,33 @@ def names_in(condition: Q) -> set[str]:
     return names
 
 
-def _holds(condition: Q, against: Any) -> bool | None:
-    """Return whether a condition holds; None: one of its fields is not judged."""
+def _held(conditions: Sequence[Q], against: Mapping[str, Any]) -> list[bool | None]:
+    """Return whether each condition holds; None: one of its fields is not judged.
+
+    One statement answers for all of them: Django's `Q.check` sends one for each.
+    """
+    query: Any = Query(None)  # it reads no table
+    for name, value in against.items():
+        query.add_annotation(value, name, select=False)
+    held: list[bool | None] = [None] * len(conditions)
+    judged = []
+    for number, condition in enumerate(conditions):
+        try:
+            holds = Coalesce(condition, True, output_field=BooleanField())
+            query.add_annotation(holds, f"condition_{number}")
+        except FieldError:
+            continue
+        judged.append(number)
+    if not judged:
+        return held
     try:
-        return condition.check(against)
-    except FieldError:
-        return None
+        with transaction.atomic():
+            answers = query.get_compiler(using="default").execute_sql(SINGLE)
+    except DatabaseError:  # of one of them, for example a number that is too large for its type
+        answers = [conditions[number].check(dict(against)) for number in judged]
+    for number, answer in zip(judged, answers, strict=True):
+        held[number] = answer
+    return held
 
 
 def row_faults(row: models.Model, *, failed: Collection[str] = ()) -> dict[str, list[str]]:

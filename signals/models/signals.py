@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from common import units
 from common.db.functions import ClockTimestamp
+from common.db.row_faults import FieldConstraints
 from common.fields import AmountField, ChoiceField
 from common.stop_rules import StopRuleFields, describe_stop_rule, stop_rule_checks
 from common.units import Unit
@@ -66,7 +67,7 @@ class SignalQuerySet(models.QuerySet["Signal"]):
         )
 
 
-class Signal(StopRuleFields, SlicedEntry):
+class Signal(FieldConstraints, StopRuleFields, SlicedEntry):
     """An instruction to OPEN, MODIFY or CLOSE. Prices in quote currency, times in market time."""
 
     feed = models.ForeignKey(Feed, models.PROTECT, related_name="signals", db_index=False)

@@ -5,8 +5,7 @@ from functools import cache
 from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
-from jsonschema import Draft202012Validator
-from jsonschema.validators import validator_for
+from jsonschema_rs import Draft202012Validator
 
 
 @cache
@@ -43,5 +42,7 @@ def operations() -> dict[str, dict[str, Any]]:
 def faults(value: Any, of: dict[str, Any]) -> list[str]:
     """Return what of a value does not conform to a schema of the document."""
     document = {"components": _schema()["components"], **of}
-    validator = Draft202012Validator(document, format_checker=validator_for({}).FORMAT_CHECKER)
-    return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(value)]
+    validator = Draft202012Validator(document, validate_formats=True)
+    return [
+        f"{error.instance_path}: {error.message[:200]}" for error in validator.iter_errors(value)
+    ]

@@ -1,13 +1,15 @@
 """The OpenAPI schema: valid, complete, and with names that stay."""
 
+import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import drf_spectacular.validation
+import jsonschema_rs
 import pytest
 from django.test import Client
-from drf_spectacular.validation import validate_schema
-from jsonschema import Draft202012Validator
 
 from api import reference
 from api.schema import ERRORS, errors_of
@@ -17,6 +19,7 @@ from tests.statements import sent_statements
 
 SCHEMA = schema()
 OPERATIONS = operations()
+OPENAPI_3_1 = Path(drf_spectacular.validation.__file__).with_name("openapi_3_1_schema.json")
 PUBLIC = {"send_alert", "get_alert_status"}  # the token in the address is the key
 
 
@@ -25,9 +28,9 @@ def test_served_schema_is_valid_openapi_3_1() -> None:
     answer: Any = Client().get("/api/v1/schema/?format=json")
     served = answer.json()
     assert served["openapi"] == "3.1.0"
-    validate_schema(served)  # type: ignore[no-untyped-call]
+    jsonschema_rs.Draft202012Validator(json.loads(OPENAPI_3_1.read_text())).validate(served)
     for name, component in served["components"]["schemas"].items():
-        Draft202012Validator.check_schema(component)
+        jsonschema_rs.meta.validate(component)
         assert "nullable" not in str(component), name
     assert served["components"] == SCHEMA["components"]
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 
 from buses.envelope import Envelope
 
@@ -31,5 +31,9 @@ def check(events: Sequence[Envelope]) -> None:
 
 def check_json(document: dict[str, Any]) -> None:
     """Fail if an event as a bus carries it does not follow its schema."""
-    checker = jsonschema.FormatChecker()
-    jsonschema.validate(document, schema(document["type"]), format_checker=checker)
+    _validator(document["type"]).validate(document)
+
+
+@cache
+def _validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(schema(name), validate_formats=True)
