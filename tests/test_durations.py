@@ -1,12 +1,11 @@
 """What is measured of a part counts as on the machine of the rest; who is exempt is exact."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from tests import durations
-from tests.durations import is_elsewhere, measured_budget, wrong
+from tests.durations import is_elsewhere, measured_budget, wrong, wrong_lengths
 
 HERE = "tests/test_durations.py"
 MARKED = "@pytest.mark.processes\ndef test_a():\n    ...\n"
@@ -48,16 +47,9 @@ def test_file_is_exempt_only_as_a_whole(source: str, *, expected: bool) -> None:
     ],
 )
 def test_only_listed_files_may_take_longer(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: float,
-    longer: list[str],
-    reported: str,
+    seconds: float, longer: list[str], reported: str
 ) -> None:
-    budget = tmp_path / "durations.json"
-    budget.write_text(json.dumps({"files": {HERE: seconds}, "longer": longer}))
-    monkeypatch.setattr(durations, "BUDGET", budget)
-    found = [line for line in wrong() if line.startswith(f"{HERE} takes")]
+    found = wrong_lengths({HERE: seconds}, longer)
     assert [line.startswith(reported) for line in found] == [True] * bool(reported)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from api.parsing import StrictJSONParser
@@ -17,6 +16,7 @@ from signals.reading import strict_json
 from tests.api.calls import call
 from tests.api.cases import CASES
 from tests.api.factories import World
+from tests.api.schemas import whole_schema
 from users.services import user_for_key
 
 MALFORMED = ['""', "1e999", "-1", "9" * 40, '"１_２"', "[]", "{}", "true", '"' + "x" * 9000 + '"']
@@ -32,8 +32,7 @@ Send = Callable[[Mapping[str, str]], Any]
 
 @pytest.fixture(scope="module")
 def document() -> Any:
-    generator: Any = SchemaGenerator
-    return generator().get_schema(request=None, public=True)
+    return whole_schema()
 
 
 def fields_of(document: Any, name: str) -> list[str]:

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from drf_spectacular.generators import SchemaGenerator
 
 from tests.api.calls import call, data_of
 from tests.api.cases import CASES
 from tests.api.factories import World
+from tests.api.schemas import whole_schema
 from tests.api.test_malformed_input import WRITING, fields_of
 from tests.matrix import Walk
 
@@ -18,8 +18,7 @@ NAMES = ("name", "full_name")
 
 @pytest.mark.django_db
 def test_every_operation_refuses_a_name_of_two_lines(world: World) -> None:
-    generator: Any = SchemaGenerator
-    document = generator().get_schema(request=None, public=True)
+    document = whole_schema()
     with Walk() as walk:
         for name in walk.each(WRITING):
             for field in sorted(set(NAMES) & set(fields_of(document, name))):

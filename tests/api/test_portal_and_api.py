@@ -7,11 +7,11 @@ import re
 
 import pytest
 from django.urls import resolve
-from drf_spectacular.generators import SchemaGenerator
 
 from api.problems import not_found
 from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
 from portal import security_urls, urls, visitor_urls
+from tests.api.schemas import whole_schema
 
 CHANNEL, FEED, SUBSCRIPTION = "channels/{id}/", "feeds/{slug}/", "subscriptions/{id}/"
 CANCEL_AND_CLOSE = ("POST orders/cancel-all/", "POST positions/close-all/")
@@ -226,8 +226,7 @@ def test_each_page_is_in_one_table() -> None:
 
 @pytest.fixture(scope="module")
 def operations() -> set[str]:
-    generator: type[SchemaGenerator] = SchemaGenerator
-    paths = generator().get_schema(request=None, public=True)["paths"]  # type: ignore[no-untyped-call]
+    paths = whole_schema()["paths"]
     return {
         f"{method.upper()} {path.removeprefix('/api/v1/')}"
         for path, methods in paths.items()

@@ -12,7 +12,6 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
-from drf_spectacular.generators import SchemaGenerator
 
 from api import reference
 from common.clocks import market_now
@@ -31,6 +30,7 @@ from tests.api.calls import outcome
 from tests.api.cases import CASES, Case, slug
 from tests.api.conftest import AsWeb
 from tests.api.factories import World, demo_account, sample_order
+from tests.api.schemas import whole_schema
 from tests.api.test_problems import problem
 from tests.connections import make
 from tests.lock_waits import until_one_waits
@@ -200,8 +200,7 @@ HERE: dict[str, Case] = {
 
 
 def operations() -> dict[str, dict[str, Any]]:
-    generator: Any = SchemaGenerator
-    paths = generator().get_schema(request=None, public=True)["paths"]
+    paths = whole_schema()["paths"]
     return {f"POST {path}": methods["post"] for path, methods in paths.items() if "post" in methods}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
+FILES = list(TESTS.rglob("test_*.py"))
 PAGE = (TESTS.parent / "docs" / "security.md").read_text()
 CHAPTER = re.compile(r"^\| (V\d+) [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 NAMED = sorted(set(re.findall(r"`((?:[\w/]+/)?test_\w+\.py(?:::\w+)?)`", PAGE)))
@@ -26,7 +27,7 @@ def test_every_chapter_has_a_verdict_and_names_tests() -> None:
 def test_named_test_exists(named: str) -> None:
     path, _, function = named.partition("::")
     name = path.removeprefix("tests/")
-    found = [path for path in TESTS.rglob("test_*.py") if f"/{name}" in path.as_posix()]
+    found = [path for path in FILES if f"/{name}" in path.as_posix()]
     assert found, f"docs/security.md names {path}, which is not there"
     if function:
         texts = [path.read_text() for path in found]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from drf_spectacular.generators import SchemaGenerator
 
 from connections.models import DecisionProvider, ExecutionConnection
+from tests.api.schemas import whole_schema
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factor_steps import client, confirm, is_asked
@@ -57,8 +57,7 @@ SECRET_NAME = re.compile(r"secret|token|password|credential|api_?key|passphrase"
 
 def operations_with_secrets() -> Iterator[tuple[str, str, str]]:
     """Return method, path and property of each secret in a body of the API, from its schema."""
-    generator: Any = SchemaGenerator
-    schema = generator().get_schema(request=None, public=True)
+    schema = whole_schema()
     components = schema["components"]["schemas"]
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():

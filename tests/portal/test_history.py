@@ -143,10 +143,10 @@ def test_pages_are_cut_by_key_and_miss_nothing(world: World, client: Client) -> 
 
 def closed(world: World, *moments: datetime) -> list[str]:
     """Trades of Alice that closed at these times, numbered in this order."""
-    trades = []
+    trades, before = [], ExecutionPosition.objects.count()
     for number, at in enumerate(moments):
         made = trade(world.mt5, world.euro, closed_at=at, pnl=D(5), commission=D("0.4"))
-        made.entry_leg = f"entry-{ExecutionPosition.objects.count()}-{number}"
+        made.entry_leg = f"entry-{before}-{number}"
         made.unconverted_fees = {"BNB": "0.002"}
         trades.append(made)
     return [f"P-{one.pk}" for one in ExecutionPosition.objects.bulk_create(trades)]

@@ -12,7 +12,6 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
-from drf_spectacular.generators import SchemaGenerator
 
 from alerts.models import TelegramBot
 from common.errors import InvalidInputError, NotAllowedError
@@ -20,6 +19,7 @@ from common.permissions import Right, Role
 from common.reason_codes import Code
 from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
 from connections.models import ExecutionConnection
+from tests.api.schemas import whole_schema
 from tests.html import html_of
 from tests.operational import set_setting
 from tests.portal.conftest import SignedIn
@@ -228,8 +228,7 @@ SECRETS = {"credentials": {"password": "master password"}}
 
 def operations_with_credentials() -> set[tuple[str, str]]:
     """Return the operations of the API with credentials in the body, from the schema."""
-    generator: Any = SchemaGenerator
-    schema = generator().get_schema(request=None, public=True)
+    schema = whole_schema()
     components = schema["components"]["schemas"]
 
     def has_credentials(operation: Any) -> bool:
