@@ -1,12 +1,15 @@
 """The OpenAPI schema as tests read it."""
 
 import copy
+import json
 from functools import cache
 from typing import Any
 
-from jsonschema_rs import Draft202012Validator
+import jsonschema_rs
 
 from api.schema_view import kept_schema
+
+DOCUMENT = "urn:fillcast:api"
 
 
 def whole_schema() -> Any:
@@ -40,8 +43,19 @@ def operations() -> dict[str, dict[str, Any]]:
 
 def faults(value: Any, of: dict[str, Any]) -> list[str]:
     """Return what of a value does not conform to a schema of the document."""
-    document = {"components": kept_schema()["components"], **of}
-    validator = Draft202012Validator(document, validate_formats=True)
-    return [
-        f"{error.instance_path}: {error.message[:200]}" for error in validator.iter_errors(value)
-    ]
+    found = _validator(json.dumps(of)).iter_errors(value)
+    return [f"{'/'.join(map(str, one.instance_path))}: {one.message[:200]}" for one in found]
+
+
+@cache
+def _validator(of: str) -> jsonschema_rs.Draft202012Validator:
+    absolute = of.replace('"#/components/', f'"{DOCUMENT}#/components/')
+    return jsonschema_rs.Draft202012Validator(
+        json.loads(absolute), validate_formats=True, registry=_components()
+    )
+
+
+@cache
+def _components() -> jsonschema_rs.Registry:
+    document = {"components": kept_schema()["components"]}
+    return jsonschema_rs.Registry([(DOCUMENT, document)], draft=jsonschema_rs.Draft202012)

@@ -69,6 +69,17 @@ def test_examples_conform_to_the_schema() -> None:
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
 
+def test_answer_of_another_type_or_format_is_found() -> None:
+    """Deep in a component that others refer to."""
+    [schema] = json_schemas(OPERATIONS["list_orders"]).values()
+    [page] = deepcopy(reference.responses()["list_orders"]).values()
+    assert faults(page, schema) == []
+    page["results"][0]["created_at"] = "yesterday"
+    assert "results/0/created_at" in faults(page, schema)[0]
+    page["results"][0] |= {"created_at": None, "symbol": 5}
+    assert len(faults(page, schema)) >= 2
+
+
 def test_examples_are_served_with_the_schema() -> None:
     for name in BODIES:
         content = OPERATIONS[name]["requestBody"]["content"]["application/json"]

@@ -36,12 +36,26 @@ def test_served_schema_is_valid_openapi_3_1() -> None:
 
 
 @pytest.mark.django_db
-def test_schema_is_made_once_and_needs_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    path, forged = "/api/v1/schema/?format=json", {"HTTP_AUTHORIZATION": "Bearer fc_no_such_key"}
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        ("json", "application/vnd.oai.openapi+json"),
+        ("yaml", "application/vnd.oai.openapi; charset=utf-8"),
+    ],
+)
+def test_schema_is_written_once_and_needs_no_database(
+    monkeypatch: pytest.MonkeyPatch, form: str, kind: str
+) -> None:
+    """Anybody may ask for it, and to write it takes a second of a processor."""
+    path = f"/api/v1/schema/?format={form}"
+    forged: Any = {"HTTP_AUTHORIZATION": "Bearer fc_no_such_key"}
     first: Any = Client().get(path)
+    assert first["Content-Type"] == kind
     monkeypatch.setattr("drf_spectacular.generators.SchemaGenerator.get_schema", None)
+    monkeypatch.setattr("drf_spectacular.renderers.dump", None)
+    monkeypatch.setattr("drf_spectacular.renderers.JSONRenderer.render", None)
     with sent_statements() as sent:
-        second: Any = Client().get(path, **forged)  # type: ignore[arg-type]
+        second: Any = Client().get(path, **forged)
     assert (second.status_code, second.content) == (200, first.content)
     assert sent == []
 

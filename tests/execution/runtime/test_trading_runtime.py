@@ -335,7 +335,7 @@ ROOMS = (
 
 
 OPENING = {*NEEDS_TIMEOUT, "from_url", "create_connection", "connect"}
-OPENS = re.compile("|".join(sorted(OPENING)))
+OPENS = re.compile(rf"\b(?:{'|'.join(sorted(OPENING))})\(")
 
 
 def last_name(called: ast.expr) -> str:
