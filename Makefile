@@ -103,11 +103,11 @@ client: venv ## generate a Python client of the API into var/fillcast-client
 	@$(PYTHON) manage.py spectacular --format openapi-json --file var/openapi.json
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" openapi-python-client generate --path var/openapi.json --output-path var/fillcast-client --overwrite
 
-peers: venv ## install what `make bench ONLY=peers` measures beside Fillcast into var/peers (1.5 GB, one minute)
+peers: venv ## install what `make bench ONLY=peers` measures beside Fillcast into var/peers
 	@deploy/peers.sh
 
-bench: venv $(if $(filter peers,$(ONLY)),peers) ## run the benchmarks (half an hour); ONLY=fanout, N=1000, ROUNDS=3; FROM=latency: go on from there; ONLY=help lists them
-	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(FROM),--from $(FROM)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
+bench: venv $(if $(filter peers,$(ONLY)),peers) ## run the benchmarks (half an hour); ONLY=fanout, N=1000, ROUNDS=3; ONLY=help lists them
+	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-check: venv ## run the benchmarks of benchmarks/expected.json and fail if a ratio is worse by more than a fifth; ONLY, ROUNDS, SMALL=1
 	@$(PYTHON) manage.py bench --check $(if $(SMALL),--small) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -44,7 +44,7 @@ def analytics(environment: BenchEnvironment, data: BenchData, count: int) -> Res
     few = min(count, BASELINE_MAX)
     seconds, plain_seconds = [], []
     for number in range(environment.rounds + 1):
-        ours, our_rollups = _timed(_ours, data, count)
+        ours, our_rollups = _timed(lambda *_: compute_day(DAY), data, count)
         plain, plain_rollups = _timed(_plain, data, few)
         if len(our_rollups) != count or not plain_rollups.items() <= our_rollups.items():
             raise BenchError("the two ways to compute a day have different results")
@@ -63,27 +63,20 @@ def _seed(environment: BenchEnvironment, data: BenchData, count: int) -> None:
     data.published_signals(
         data.feed(count), DAYS * TRADES_PER_DAY, strategy="analytics", targets=()
     )
-    parameters = {
-        "ids": data.connections(count),
-        "end": bounds(DAY)[1],
-        "trades_per_day": TRADES_PER_DAY,
-    }
-    environment.owner.execute(SEED, parameters)
+    environment.sql(SEED, {
+        "ids": data.connections(count), "end": bounds(DAY)[1], "trades_per_day": TRADES_PER_DAY,
+    })  # fmt: skip
     environment.sql("VACUUM ANALYZE")
 
 
 def _timed(
-    compute: Callable[[BenchData, int], None], data: BenchData, count: int
+    compute: Callable[[BenchData, int], object], data: BenchData, count: int
 ) -> tuple[float, dict[UUID, Rollup]]:
     AnalyticsDaily.objects.all().delete()
     start = time.perf_counter()
     compute(data, count)
     seconds = time.perf_counter() - start
     return seconds, {row.connection_id: row.rollup for row in AnalyticsDaily.objects.all()}
-
-
-def _ours(_data: BenchData, _n: int) -> None:
-    compute_day(DAY)
 
 
 def _plain(data: BenchData, count: int) -> None:

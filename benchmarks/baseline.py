@@ -16,18 +16,11 @@ from django.utils import timezone
 
 from brokers.types import ConnectionSpec, OrderReport, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
-from connections.models import (
-    AccountSnapshot,
-    ExecutionConnection,
-    Instrument,
-    Subscription,
-    TradingPreset,
-)
+from connections.models import AccountSnapshot, ExecutionConnection, Instrument, Subscription
 from events.models import Event
 from execution.ids import new_client_order_id
 from execution.models import ExecutionLog, Fill, Order, Status
 from execution.runtime import trading_runtime
-from execution.submission import sizing
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Signal
@@ -40,7 +33,6 @@ def noop(order_ids: list[int]) -> None:
 
 @shared_task(name="benchmarks.fill_one", ignore_result=True)
 def fill_one(signal_id: int, connection_id: str) -> None:
-    """Fill a signal on one connection."""
     runtime = trading_runtime.get_runtime()
     order, connection = save_intent(signal_id, connection_id, worker_id=runtime.id)
     reports = runtime.dispatcher.run_call(_call(order, connection), 60)
@@ -62,35 +54,12 @@ def save_intent(
         data_connection_id=connection.data_connection_id, symbol=signal.currency_pair
     )
     assert connection.preset is not None
-    quantity = _quantity(signal, connection.preset, subscription, account, instrument, quote)
+    assert signal.sl is not None
+    risk = account.equity * (connection.preset.risk_percent or 1) / 100 * subscription.multiplier
+    quantity, step = risk / (quote.ask - signal.sl), instrument.quantity_step
+    quantity = min(quantity // step * step, instrument.quantity_max)
     order = _save_order(signal, connection, instrument, quote, quantity, worker_id)
     return order, connection
-
-
-def _quantity(
-    signal: Signal, preset: TradingPreset, subscription: Subscription, account: AccountSnapshot,
-    instrument: Instrument, quote: LatestQuote,
-) -> Decimal:  # fmt: skip
-    rate = Decimal(1)
-    assert signal.sl is not None
-    size = sizing.size(
-        sizing=sizing.Sizing(
-            mode=preset.sizing_mode,
-            multiplier=sizing.multiplier_of(preset, signal.risk_category, subscription.multiplier),
-            fixed_quantity=preset.fixed_quantity,
-            percent_of_balance=preset.percent_of_balance,
-            fixed_amount=preset.fixed_amount,
-            risk_percent=preset.risk_percent,
-        ),
-        account=sizing.Account(account.balance, account.equity),
-        unit_value=quote.ask * rate,
-        stop_loss_per_unit=sizing.loss_per_unit(quote.ask, signal.sl, 1, rate),
-        limits=sizing.QuantityLimits(
-            instrument.quantity_min, instrument.quantity_step, instrument.quantity_max
-        ),
-    )
-    assert isinstance(size, sizing.Size)
-    return size.quantity
 
 
 def _save_order(
@@ -110,7 +79,6 @@ def _save_order(
 
 
 def request_of(order: Order, connection: ExecutionConnection) -> OrderRequest:
-    """Return what is sent to the broker for an order."""
     return OrderRequest(
         client_order_id=order.client_order_id or "", connection_id=str(connection.pk),
         account=connection.account, symbol=order.symbol, side=Side(order.side),

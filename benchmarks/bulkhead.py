@@ -9,8 +9,7 @@ publication to fill, for the accounts that are healthy in both runs.
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
@@ -60,18 +59,13 @@ WHERE o.connection_id = ANY(%(healthy)s)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Milliseconds from publication to fill of one run, for accounts that are always healthy."""
+class Run(NamedTuple):
+    """One run. p99: milliseconds from publication to fill of entries and of exits, for accounts
+    that are always healthy; entries_ms: all of them."""
 
-    entries: list[float]
-    exits: list[float]
+    p99: tuple[float, float]
+    entries_ms: list[float]
     seconds: float
-
-    @property
-    def p99(self) -> tuple[float, float]:
-        """The 99th percentiles of entries and of exits."""
-        return percentile(self.entries, 99), percentile(self.exits, 99)
 
 
 def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
@@ -82,24 +76,26 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     ids = data.connections(count)
     healthy = [id_ for (id_,) in environment.sql(HEALTHY, {**sizes, "ids": ids})]
     healthy_runs, failing_runs = [], []
-    with trade_history(environment, data, count):
+    with trade_history(data, count):
         _run(environment, data, count, healthy)  # warm-up
         for number in range(environment.rounds):
             healthy_runs.append(_run(environment, data, count, healthy))
             failing_runs.append(_run(environment, data, count, healthy, {**sizes, "ids": ids}))
-            text, failing_text = _describe(healthy_runs[-1]), _describe(failing_runs[-1])
-            report_progress(f"  round {number + 1}: p99 {text}; with failures {failing_text}")
+            both = f"{healthy_runs[-1].p99}, with failures {failing_runs[-1].p99}"
+            report_progress(f"  round {number + 1}: p99 ms of entries and exits {both}")
     # Each process records its connections' health once a second, perhaps after the orders have
     # ended. Without this the next benchmark would start with accounts in error.
     environment.run(workers=0)
     environment.sql(MARK_HEALTHY)
-    entries, exits = _ratio(failing_runs, healthy_runs, 0), _ratio(failing_runs, healthy_runs, 1)
+    entries, exits = (
+        _median_p99(failing_runs, which) / _median_p99(healthy_runs, which) for which in (0, 1)
+    )
     seconds = statistics.median(run.seconds for run in failing_runs)
     healthy_seconds = statistics.median(run.seconds for run in healthy_runs)
     orders = len(healthy) * (SIGNALS + 1)
     return bounded(
         "bulkhead", count, max(entries, exits), target=TARGET, seconds=seconds, items=orders,
-        times_ms=[ms for run in failing_runs for ms in run.entries],
+        times_ms=[ms for run in failing_runs for ms in run.entries_ms],
         baseline=Baseline("the same without slow and failing accounts", healthy_seconds,
                           orders / healthy_seconds),
         failing=sizes["failing"], slow=sizes["slow"], entries_ratio=entries, exits_ratio=exits,
@@ -108,14 +104,8 @@ def bulkhead(environment: BenchEnvironment, data: BenchData, count: int) -> Resu
     )  # fmt: skip
 
 
-def _describe(run: Run) -> str:
-    return "entries {:.0f} ms, exits {:.0f} ms".format(*run.p99)
-
-
-def _ratio(failing_runs: Sequence[Run], healthy_runs: Sequence[Run], which: int) -> float:
-    return statistics.median(r.p99[which] for r in failing_runs) / statistics.median(
-        r.p99[which] for r in healthy_runs
-    )
+def _median_p99(runs: Sequence[Run], which: int) -> float:
+    return statistics.median(run.p99[which] for run in runs)
 
 
 def _run(
@@ -149,5 +139,6 @@ def _run(
     environment.reset()
     environment.sql(MARK_HEALTHY)
     data.refresh()
-    exits = [float(ms) for is_exit, _, ms in results if is_exit]
-    return Run([float(ms) for is_exit, _, ms in results if not is_exit], exits, seconds)
+    entries, exits = ([float(ms) for is_exit, _, ms in results if is_exit is which]
+                      for which in (False, True))  # fmt: skip
+    return Run((percentile(entries, 99), percentile(exits, 99)), entries, seconds)

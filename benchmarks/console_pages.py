@@ -1,7 +1,7 @@
 """The pages of the console that `pages` asks for as an operator, and their bars."""
 
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from django.utils.timezone import now as machine_clock
 
@@ -11,7 +11,7 @@ from benchmarks.environment import BenchError
 from execution.models import Order
 from positions.models import ExecutionPosition
 
-TARGET_MS, MOST_QUERIES = 300.0, 15
+MOST_QUERIES = 15
 DAYS = 366  # as many as the page of execution quality shows at once
 
 # {order}, {position}, {signal} and {account} are those of the newest trade. {since}, {year} and
@@ -31,16 +31,6 @@ PAGES = tuple(
         "events/notification/", "analytics/analyticsdaily/",
     )
 )  # fmt: skip
-
-
-class Figures(Protocol):
-    """What a page took: the median of its milliseconds, and the statements it sent."""
-
-    queries: int
-
-    @property
-    def median(self) -> float:
-        """In milliseconds."""
 
 
 def shown() -> dict[str, Any]:
@@ -65,8 +55,3 @@ def compute_execution() -> None:
             compute.compute_day(day)
     if not ExecutionDay.objects.filter(orders__gt=0).exists():
         raise BenchError("no day of execution was computed")
-
-
-def is_slow(figures: Figures) -> bool:
-    """Return whether a page of the console misses its bars."""
-    return figures.median > TARGET_MS or figures.queries > MOST_QUERIES

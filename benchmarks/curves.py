@@ -8,8 +8,6 @@ import contextlib
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks import pages, process_usage
@@ -48,8 +46,7 @@ def curve(
     for size in sizes:
         report_progress(f"  {name} {size:,} …")
         load = machine()["load"]
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        points[size] = {**measure(size), "at": at, "load_before": load}
+        points[size] = {**measure(size), "load_before": load}
         report_progress(f"  {name} {size:,}: {points[size]}")
         _store(environment, name, points)
     each = {size: point["us_an_order"] for size, point in points.items()}
@@ -68,7 +65,7 @@ def curve(
 def _store(environment: BenchEnvironment, name: str, points: Mapping[int, Point]) -> None:
     path = environment.stack.folder.parent / FILE
     stored: dict[str, Any] = {}
-    with suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):
         stored = json.loads(path.read_text())
     stored |= {"machine": machine(), name: {str(size): one for size, one in points.items()}}
     path.write_text(json.dumps(stored, indent=1) + "\n")
@@ -84,15 +81,14 @@ def cpu_of(meter: process_usage.Meter) -> dict[str, float]:
 
 # ---- connections a signal ---------------------------------------------------------------------
 def connections(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Measure fan-outs to a hundred connections and more, up to `count`."""
     environment.run(workers=0)
     settings = with_settings(environment.stack.environ.get(VARIABLE, ""), PATIENCE)
     with contextlib.ExitStack() as stack:
         stack.enter_context(environment.more_environ({VARIABLE: settings}))
         stack.callback(environment.run, workers=0)
         environment.run(workers=2)
-        with trade_history(environment, data, min(count, FANOUT)):
-            fan_out(environment, data, min(count, WARM))
+        with trade_history(data, min(count, FANOUT)):
+            fan_out(data, min(count, WARM))
             return curve(
                 environment, "connections", CONNECTIONS, count,
                 lambda size: _fan_outs(environment, data, size), target=LINEAR, against=FANOUT,
@@ -104,20 +100,17 @@ def _fan_outs(environment: BenchEnvironment, data: BenchData, count: int) -> Poi
     seconds: list[float] = []
     while sum(seconds) < SHORT_SECONDS or len(seconds) < environment.rounds:
         environment.reset()
-        plan_statements(environment, data, count)
-        seconds.append(fan_out(environment, data, count, meter).seconds)
+        plan_statements(data, count)
+        seconds.append(fan_out(data, count, meter).seconds)
         if seconds[-1] > 5 * SHORT_SECONDS:  # a long one varies little
             break
-    mb = process_usage.memory_mb(environment.pids())
     environment.reset()
     middle = statistics.median(seconds)
-    return {"seconds": middle, "rounds": len(seconds), "us_an_order": 1e6 * middle / count,
-            **cpu_of(meter), "mb": sum(mb.values()), "mb_postgres": mb["postgres"]}  # fmt: skip
+    return {"seconds": middle, "us_an_order": 1e6 * middle / count, **cpu_of(meter)}
 
 
 # ---- orders in the tables ---------------------------------------------------------------------
 def orders(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Measure fan-outs and pages with ten thousand finished orders and more, up to `count`."""
     count = max(count, pages.FEWEST)  # each tenant needs a trade
     environment.run(workers=0)
     environment.reset()
@@ -141,11 +134,10 @@ def _beside(
     accounts, seconds = min(FANOUT, count), list[float]()
     meter = process_usage.Meter(environment.pids)
     for number in range(environment.rounds + 1):
-        run = fan_out(environment, data, accounts, meter if number else None)
+        run = fan_out(data, accounts, meter if number else None)
         seconds += [run.seconds] if number else []  # the first one is the warm-up
         publish_as_web(data.close(run.signal), data)
         environment.wait(environment.nothing_open)
     middle = statistics.median(seconds)
     return {"seconds": middle, "us_an_order": 1e6 * middle / accounts, **cpu_of(meter),
-            "page_median_ms": statistics.median(took), "page_slowest_ms": max(took),
-            **history.sizes()}  # fmt: skip
+            "page_median_ms": statistics.median(took)}  # fmt: skip

@@ -1,16 +1,18 @@
 """Users, accounts and subscriptions for benchmarks: paper accounts that are all eligible."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Any, TypeVar
+from uuid import UUID
 
+from django.db import models
 from django.utils import timezone
 
-from benchmarks.bulk_rows import write_rows
 from benchmarks.environment import BenchEnvironment
-from brokers.paper.models import PaperAccount, PaperInstrument
-from brokers.paper.seed import list_instruments
+from brokers.paper.models import PaperInstrument
+from brokers.paper.seed import list_instruments, open_accounts
 from common.clocks import market_now
 from connections.models import (
     AccountSnapshot,
@@ -31,18 +33,14 @@ CONNECTIONS_PER_USER, PRESETS = 5, 10
 BALANCE = Decimal(100_000)
 PAIR, SL, TP = "EUR/USD", Decimal("1.095"), Decimal("1.11")  # the static source quotes 1.10
 BOOK = "paper"
-WRITE_SIGNALS = """
-INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
-  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, origin, note, approval, published_at, valid_until)
-SELECT %(feed)s, 'OPEN', %(pair)s::text, 'BUY', 'MARKET', %(targets)s::numeric[],
-  array_fill(1::numeric, ARRAY[cardinality(%(targets)s::numeric[])]), 1, 'GTC', %(strategy)s::text,
-  '', 'normal', '', 'HAND', '', 'APPROVED',
-  now() - %(age)s::interval - %(apart)s::interval * g, now() - %(ended)s::interval
-FROM generate_series(1, %(count)s::int) g RETURNING id
-"""
 NO_TIME = timedelta(0)
-OF_CONNECTIONS = "unnest(%(ids)s::uuid[]) AS c (id)"
+Row = TypeVar("Row", bound=models.Model)
+
+
+def _write(rows: Iterable[Row]) -> list[Row]:
+    """Write rows of one model in batches; no signals are sent."""
+    found = list(rows)
+    return type(found[0])._default_manager.bulk_create(found, BATCH) if found else []
 
 
 class BenchData:
@@ -61,16 +59,12 @@ class BenchData:
         self.connection_ids: list[UUID] = []
         self._feeds: dict[int, Feed] = {}
         list_instruments()
-        Instrument.objects.bulk_create(
-            Instrument(
-                book=BOOK, symbol=paper.symbol, pair=paper.pair, digits=paper.digits, pip=paper.pip,
-                quantity_min=paper.quantity_min, quantity_step=paper.quantity_step,
-                quantity_max=paper.quantity_max, contract_size=paper.contract_size,
-                stops_level=paper.stops_level, margin_rate=paper.margin_rate,
-                read_at=timezone.now(),
-            )
-            for paper in PaperInstrument.objects.all()
-        )  # fmt: skip
+        of_paper = ("symbol", "pair", "digits", "pip", "quantity_min", "quantity_step",
+                    "quantity_max", "contract_size", "stops_level", "margin_rate")  # fmt: skip
+        _write(
+            Instrument(book=BOOK, read_at=timezone.now(), **paper)
+            for paper in PaperInstrument.objects.values(*of_paper)
+        )
 
     def feed(self, subscribers: int) -> Feed:
         """Return the feed with this number of subscribers; the first call creates it."""
@@ -83,8 +77,17 @@ class BenchData:
         return self._feeds[subscribers]
 
     def new_feed(self, slug: str) -> Feed:
-        """Return a new feed without subscribers."""
         return Feed.objects.create(slug=slug, name=slug, owner=self.operator, is_approved=True)
+
+    def shared_feeds(self, prefix: str, parts: Sequence[Sequence[UUID]]) -> list[Feed]:
+        """Return a new feed for each of these groups of connections, which follow it."""
+        first, feeds = Feed.objects.count(), list[Feed]()
+        for number, part in enumerate(parts):
+            feeds.append(self.new_feed(f"{prefix}-{first}-{number}"))
+            self.subscribe(feeds[-1], part)
+        self.environment.sql("VACUUM ANALYZE")
+        self.refresh()
+        return feeds
 
     def connections(self, count: int) -> list[UUID]:
         """Return the ids of `count` connections; missing ones are created."""
@@ -108,84 +111,69 @@ class BenchData:
 
     def published_signals(
         self, feed: Feed, count: int, *, strategy: str, pair: str = PAIR,
-        targets: tuple[Decimal, ...] = (TP,), age: timedelta = NO_TIME, apart: timedelta = NO_TIME,
-        ended: timedelta | None = None,
+        targets: Sequence[Decimal] = (TP,), apart: timedelta = NO_TIME,
     ) -> list[int]:  # fmt: skip
         """Write signals as if they had been published, without orders; return their ids.
 
-        age: of the newest. apart: the time between two. ended: how long ago their validity ended;
-        None: they have no end.
+        apart: the time between two, the newest first.
         """
-        found = self.environment.sql(WRITE_SIGNALS, {
-            "feed": feed.pk, "count": count, "strategy": strategy, "pair": pair,
-            "targets": list(targets), "age": age, "apart": apart, "ended": ended,
-        })  # fmt: skip
-        return [pk for (pk,) in found]
+        now, fractions = timezone.now(), [Decimal(1)] * len(targets)
+        return [signal.pk for signal in _write(
+            Signal(
+                feed=feed, currency_pair=pair, direction="BUY", target_prices=[*targets],
+                target_fractions=fractions, strategy_id=strategy, approval=Approval.APPROVED,
+                published_at=now - number * apart,
+            )
+            for number in range(1, count + 1)
+        )]  # fmt: skip
 
-    def ensure_signals(self, subscribers: int, strategy: str, count: int, **how: Any) -> None:
-        """Make sure that so many published signals of a strategy exist. how: as above."""
-        existing = Signal.objects.filter(strategy_id=strategy).count()
-        missing = max(count - existing, 0)
-        self.published_signals(self.feed(subscribers), missing, strategy=strategy, **how)
+    @contextmanager
+    def presets_with(self, **fields: Any) -> Iterator[None]:
+        """Within: all presets have these fields; afterwards their usual values."""
+        TradingPreset.objects.update(**fields)
+        try:
+            yield
+        finally:
+            usual = TradingPreset()
+            TradingPreset.objects.update(**{name: getattr(usual, name) for name in fields})
 
     def refresh(self) -> None:
         """Mark all accounts as just synced, as the stack does every few minutes."""
         AccountSnapshot.objects.update(read_at=timezone.now())
 
     def _connect(self, existing: int, missing: int) -> None:
-        first_user = User.objects.count()
-        users = User.objects.bulk_create(
-            (
-                User(username=f"tenant-{first_user + number}")
-                for number in range(missing // CONNECTIONS_PER_USER + 1)
-            ),
-            BATCH,
+        first = User.objects.count()
+        users = _write(
+            User(username=f"tenant-{first + number}")
+            for number in range(missing // CONNECTIONS_PER_USER + 1)
         )
         numbers = [f"{existing + number:07d}" for number in range(missing)]
-        write_rows(
-            PaperAccount(balance=BALANCE), "unnest(%(numbers)s::text[]) AS a (number)",
-            {"number": "a.number"}, {"numbers": numbers},
-        )  # fmt: skip
-        ids = [uuid4() for _ in numbers]
-        write_rows(
+        open_accounts(numbers, balance=BALANCE)
+        ids = [connection.pk for connection in _write(
             ExecutionConnection(
-                type="paper", data_connection=self.source, instrument_book=BOOK,
-            ),
-            "unnest(%(ids)s::uuid[], %(numbers)s::text[], %(users)s::bigint[],"
-            " %(presets)s::bigint[]) AS c (id, number, tenant, preset)",
-            {
-                "id": "c.id", "user_id": "c.tenant", "name": "'account ' || c.number",
-                "account": "c.number", "preset_id": "c.preset",
-            },
-            {
-                "ids": ids, "numbers": numbers,
-                "users": [users[n // CONNECTIONS_PER_USER].pk for n in range(missing)],
-                "presets": [self._presets[n % PRESETS].pk for n in range(missing)],
-            },
-        )  # fmt: skip
-        self.complete(ids, ConnectionHealth(status="ACTIVE", reconciled_at=timezone.now()))
+                type="paper", data_connection=self.source, instrument_book=BOOK, account=number,
+                name=f"account {number}", user=users[place // CONNECTIONS_PER_USER],
+                preset=self._presets[place % PRESETS],
+            )
+            for place, number in enumerate(numbers)
+        )]  # fmt: skip
+        self.complete(ids, status="ACTIVE", reconciled_at=timezone.now())
         self.connection_ids += ids
 
-    def complete(
-        self, ids: list[UUID], health: ConnectionHealth, position_mode: str = "HEDGING"
-    ) -> None:
+    def complete(self, ids: Sequence[UUID], position_mode: str = "HEDGING", **health: Any) -> None:
         """Write what belongs to each of these connections: health, lock and snapshot."""
-        snapshot = AccountSnapshot(
-            currency="USD", balance=BALANCE, equity=BALANCE, margin_used=Decimal(0),
-            free_margin=BALANCE, leverage=Decimal(30), position_mode=position_mode,
-            read_at=timezone.now(),
+        _write(ConnectionHealth(connection_id=pk, **health) for pk in ids)
+        _write(ConnectionLock(connection_id=pk) for pk in ids)
+        _write(
+            AccountSnapshot(
+                connection_id=pk, currency="USD", balance=BALANCE, equity=BALANCE,
+                margin_used=Decimal(0), free_margin=BALANCE, leverage=Decimal(30),
+                position_mode=position_mode, read_at=timezone.now(),
+            )
+            for pk in ids
         )  # fmt: skip
-        for row in (health, ConnectionLock(), snapshot):
-            write_rows(row, OF_CONNECTIONS, {"connection_id": "c.id"}, {"ids": ids})
 
-    def subscribe(self, feed: Feed, connection_ids: list[UUID]) -> None:
-        """Let these connections follow a feed."""
-        ids = {"ids": connection_ids}
-        write_rows(Subscription(feed=feed), OF_CONNECTIONS, {"connection_id": "c.id"}, ids)
-        write_rows(
-            SubscriptionInterval(started_at=market_now()),
-            f"connections_subscription s JOIN {OF_CONNECTIONS} ON s.connection_id = c.id"
-            " AND s.feed_id = %(feed)s",
-            {"subscription_id": "s.id"},
-            {**ids, "feed": feed.pk},
-        )
+    def subscribe(self, feed: Feed, connection_ids: Sequence[UUID]) -> None:
+        new = _write(Subscription(feed=feed, connection_id=pk) for pk in connection_ids)
+        now = market_now()
+        _write(SubscriptionInterval(subscription=one, started_at=now) for one in new)

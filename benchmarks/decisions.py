@@ -11,10 +11,8 @@ from django.db import transaction
 from benchmarks.data import SL, BenchData
 from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, compared
-from benchmarks.trading import publish_as_web
-from common.clocks import market_now
+from benchmarks.trading import publish_as_web, store_current_quotes
 from common.db.sql import rows
-from connections.models import TradingPreset
 from connections.selectors import spec_from_row
 from execution.models import Order
 from execution.submission import claim_sql
@@ -26,8 +24,6 @@ from execution.submission.bundle_evaluation import (
 from execution.submission.order_loading import load_orders
 from execution.submission.outcomes import EvaluationContext, Intent
 from execution.submission.rows import OrderRow
-from prices.recorded_streams import stream_for
-from prices.services import store_quotes
 
 TARGET = 0.01  # at most 100 times the plain formula
 # Limits that are never reached. Those that count what an account has sent are read by the claim.
@@ -43,21 +39,18 @@ WIDE: dict[str, Any] = {
 
 def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
     """Decide the entries of one signal by all limits, and size them by a formula."""
-    usual = {name: getattr(TradingPreset(), name) for name in WIDE}
-    ours: list[tuple[float, float]] = []
-    plain: list[tuple[float, float]] = []
-    _prepare(environment, data, count)
-    TradingPreset.objects.update(**WIDE)
-    try:
-        pending, context = _queued(environment, data, count)
+    ours, plain = list[tuple[float, float]](), list[tuple[float, float]]()
+    environment.run(workers=0)
+    data.feed(count)
+    store_current_quotes(data)
+    with data.presets_with(**WIDE):
+        pending, context = _queued(data, count)
         for _ in range(environment.rounds + 1):
             ours.append(_ours(pending, context))
             plain.append(_timed(lambda: [_plain(row) for row in pending]))
         calls = _calls(lambda: _ours(pending, context))
         plain_calls = _calls(lambda: [_plain(row) for row in pending])
         environment.reset()
-    finally:
-        TradingPreset.objects.update(**usual)
     cpu, plain_cpu = (min(cpu for _, cpu in side[1:]) for side in (ours, plain))
     return compared(
         "decisions", count=count, seconds=[wall for wall, _ in ours[1:]],
@@ -68,20 +61,9 @@ def decisions(environment: BenchEnvironment, data: BenchData, count: int) -> Res
     )  # fmt: skip
 
 
-def _prepare(environment: BenchEnvironment, data: BenchData, count: int) -> None:
-    """Stop all processes and store the source's quotes once; they may be a minute old."""
-    environment.run(workers=0)
-    data.feed(count)
-    stream = stream_for(data.source, None)
-    assert stream is not None
-    store_quotes(data.source.pk, stream.due(market_now()))
-
-
-def _queued(
-    environment: BenchEnvironment, data: BenchData, count: int
-) -> tuple[list[OrderRow], EvaluationContext]:
+def _queued(data: BenchData, count: int) -> tuple[list[OrderRow], EvaluationContext]:
     """Publish a signal to `count` accounts; return its entries and what they are decided by."""
-    environment.reset()
+    data.environment.reset()
     signal = data.signal(data.feed(count))
     publish_as_web(signal, data)
     ids = list(Order.objects.filter(signal=signal).values_list("pk", flat=True))

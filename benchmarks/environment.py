@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,6 +23,7 @@ from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port
 from ops.embedded.postgres import PostgresServer
+from ops.embedded.processes import wait_until
 from ops.stack.process import ProcessSpec
 from ops.stack.stack import Stack, all_processes, worker_process
 
@@ -32,14 +32,14 @@ TASKS = ("-I", "benchmarks.baseline")
 RESETS = 10
 USUAL_ROUNDS = 3
 WAL_FILES = 16  # of 16 MB
+# The fakes trade on weekends.
+SETTINGS = {"maintenance.broker_windows": False, "messages.log_level": "WARNING"}
 # Tables that trading writes. All others (users, accounts, subscriptions) are kept between rounds.
 TRADING_TABLES = (
     "execution_order", "execution_fill", "execution_executionlog", "execution_driftitem",
     "positions_executionposition", "events_event", "analytics_analyticsdaily",
     "paper_order", "paper_fill", "paper_position", "paper_event",
 )  # fmt: skip
-
-
 OPEN = """
 SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING' AND id > 0
     AND due_at < 'infinity')
@@ -82,10 +82,7 @@ def servers(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def own_servers(folder: Path) -> dict[str, str]:
-    """Return the settings of a stack with servers of its own in a folder, and a free port.
-
-    It never uses a database that the environment names.
-    """
+    """Return the settings of a stack with servers of its own in a folder, and a free port."""
     unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_DATABASES", "FILLCAST_REHEARSAL")
     return {
         **dict.fromkeys(unset, ""), "FILLCAST_ENV": "development", "FILLCAST_ENV_FILE": os.devnull,
@@ -105,21 +102,10 @@ class BenchEnvironment:
         self._has_history = False
         self._specs: Sequence[ProcessSpec] = ()
         self.stack = Stack(
-            what="manage.py bench",
-            children=lambda _: self._specs,
-            extra={
-                **own_servers(var_folder(os.environ) / "bench" / "stack"),
-                **servers(os.environ),
-                VARIABLE: with_settings(
-                    "",
-                    {
-                        "maintenance.broker_windows": False,  # the fakes trade on weekends
-                        "messages.log_level": "WARNING",
-                    },
-                ),
-            },
-            report=report_progress,
-        )
+            what="manage.py bench", children=lambda _: self._specs, report=report_progress,
+            extra={**own_servers(var_folder(os.environ) / "bench" / "stack"),
+                   **servers(os.environ), VARIABLE: with_settings("", SETTINGS)},
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -151,10 +137,7 @@ class BenchEnvironment:
         self.redis = redis.Redis.from_url(self.stack.environ["REDIS_URL"])
 
     def _age_log(self) -> None:
-        """Create WAL files that PostgreSQL can reuse, as it has after its first hour.
-
-        Otherwise creating them would be measured as part of the benchmark.
-        """
+        """Create WAL files for PostgreSQL to reuse; creating them would be measured otherwise."""
         for _ in range(WAL_FILES):
             self.sql("SELECT pg_logical_emit_message(true, 'bench', '')")
             self.sql("SELECT pg_switch_wal()")
@@ -196,21 +179,19 @@ class BenchEnvironment:
     @contextlib.contextmanager
     def more_environ(self, added: Mapping[str, str]) -> Iterator[None]:
         """Within: processes that start have these settings, too."""
-        environ = self.stack.environ
-        before = {name: environ[name] for name in added if name in environ}
-        environ.update(added)
+        before = {**self.stack.environ}
+        self.stack.environ.update(added)
         try:
             yield
         finally:
-            for name in added:
-                environ.pop(name)
-            environ.update(before)
+            self.stack.environ.clear()
+            self.stack.environ.update(before)
 
     @contextlib.contextmanager
     def halted(self) -> Iterator[None]:
         """Suspend the workers for entries meanwhile, so that a queue can be filled first."""
-        workers = [pids for name, pids in self.pids().items() if name.startswith(EXECUTION)]
-        pids = [pid for worker in workers for pid in worker]
+        pids = [pid for name, group in self.pids().items() if name.startswith(EXECUTION)
+                for pid in group]  # fmt: skip
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -225,9 +206,18 @@ class BenchEnvironment:
 
         parameters: positional values, or one dict of named ones.
         """
-        named = parameters[0] if parameters and isinstance(parameters[0], dict) else None
-        cursor = self.owner.execute(text, named or parameters or None)
+        is_named = parameters and isinstance(parameters[0], dict)
+        cursor = self.owner.execute(text, parameters[0] if is_named else parameters or None)
         return cursor.fetchall() if cursor.description else []
+
+    @contextlib.contextmanager
+    def without_checks(self) -> Iterator[None]:
+        """Within: rows that `sql` writes are not checked one by one, as their keys all exist."""
+        self.sql("SET session_replication_role = replica")  # no triggers
+        try:
+            yield
+        finally:
+            self.sql("SET session_replication_role = DEFAULT")
 
     def reset(self) -> None:
         """Delete all rows that trading wrote, and all messages in the queues; keep a history."""
@@ -275,25 +265,19 @@ class BenchEnvironment:
         return waiting + int(self.redis.hlen("unacked"))
 
     def nothing_open(self) -> bool:
-        """Return whether every order has ended.
-
-        The query uses two small partial indexes. Reading all orders a hundred times a second would
-        cost as much as what is measured.
-        """
+        """Return whether every order has ended, by two small partial indexes: it is asked often."""
         return not self.sql(OPEN)[0][0]
 
     def wait(self, done: Callable[[], bool], *, seconds: float = 180, every: float = 0.005) -> None:
-        """Wait until `done()` is true. Raises BenchError if it takes too long or a process fails.
+        """Wait until `done()`. Raises BenchError if it takes too long or a process fails."""
 
-        seconds: time limit; every: seconds between two checks.
-        """
-        end = time.monotonic() + seconds
-        while not done():
-            if time.monotonic() > end:
-                raise BenchError(f"not done after {seconds:g} s; logs: {self.stack.folder / 'log'}")
+        def is_done() -> bool:
             if self.stack.supervisor is not None and self.stack.supervisor.failure:
                 raise BenchError(self.stack.supervisor.failure)
-            time.sleep(every)
+            return done()
+
+        if not wait_until(is_done, seconds, every=every):
+            raise BenchError(f"not done after {seconds:g} s; logs: {self.stack.folder / 'log'}")
 
 
 def create_database(url: str) -> None:

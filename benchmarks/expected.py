@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.results import Result
 
@@ -44,16 +44,14 @@ class Figure:
     runs: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """How one result compares with what is expected. text: a line for people."""
 
     text: str
-    is_worse: bool
+    is_worse: bool = False
 
 
 def read(path: Path = PATH) -> dict[str, Figure]:
-    """Return the expected figure of each benchmark that has one."""
     if not path.exists():
         return {}
     return {name: Figure(**values) for name, values in json.loads(path.read_text()).items()}
@@ -79,14 +77,13 @@ def compare(
 
 def _compare(facts: Mapping[str, Any], result: Result, expected: Figure | None) -> Comparison:
     if expected is None:
-        return Comparison(f"{result.name}: nothing is expected yet; record it", is_worse=False)
+        return Comparison(f"{result.name}: nothing is expected yet; record it")
     if result.n != expected.n:
-        text = f"{result.name}: not compared, n is {result.n:,} and was {expected.n:,}"
-        return Comparison(text, is_worse=False)
+        return Comparison(f"{result.name}: not compared, n is {result.n:,} and was {expected.n:,}")
     machine = (facts["processor"], facts["cores"])
     if not expected.more_is_better and machine != (expected.processor, expected.cores):
         text = f"{result.name}: not compared, it was measured on {expected.processor}"
-        return Comparison(f"{text} with {expected.cores} cores", is_worse=False)
+        return Comparison(f"{text} with {expected.cores} cores")
     value = _value(result, expected.name)
     change = value / expected.value - 1
     is_worse = (-change if expected.more_is_better else change) > TOLERANCE

@@ -17,9 +17,8 @@ FILLED = "SELECT count(*) FROM execution_order WHERE signal_id = %s AND status =
 
 
 def fanout(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Compare a fan-out with one task and plain ORM writes per connection."""
     environment.run(workers=2)
-    with trade_history(environment, data, count):
+    with trade_history(data, count):
         _plain(environment, data, min(count, 50))  # warm-up, as the history is for ours
         environment.reset()
         return _rounds(environment, data, count)
@@ -32,8 +31,8 @@ def _rounds(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
     for number in range(environment.rounds):
         plain_seconds.append(_plain(environment, data, few, plain_meter))
         environment.reset()
-        plan_statements(environment, data, count)
-        runs.append(fan_out(environment, data, count, meter))
+        plan_statements(data, count)
+        runs.append(fan_out(data, count, meter))
         environment.reset()
         took = f"{runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s"
         report_progress(f"  round {number + 1}: {took}")
@@ -52,7 +51,6 @@ def _rounds(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
 def _plain(
     environment: BenchEnvironment, data: BenchData, count: int, meter: Meter | None = None
 ) -> float:
-    """Return the baseline's seconds for `count` connections. meter: as for `fan_out`."""
     signal = data.signal(data.feed(count))
     connection_ids = data.connections(count)
     with meter.over(count) if meter else contextlib.nullcontext():

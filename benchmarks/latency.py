@@ -13,12 +13,15 @@ SUBMIT_MS, REPORT_MS = 250.0, 100.0
 
 
 def latency(environment: BenchEnvironment, _: BenchData, count: int) -> Result:
-    """Publish, fill and close `count` entries of each adapter, one after the other."""
     environment.run(workers=0)
     environ = environment.stack.environ
     with Program("benchmarks.latency_engine", count, env=environ) as engine:
         figures: dict[str, dict[str, list[float]]] = engine.read()
-    each = {name: _percentiles(of_stage) for name, of_stage in figures.items()}
+    each = {
+        name: {f"{what.removesuffix('ms')}p{percent}_ms": percentile(times, percent)
+               for what, times in of_stage.items() for percent in (50, 99)}
+        for name, of_stage in figures.items()
+    }  # fmt: skip
     submit = max(one[f"{what}_p99_ms"] for one in each.values() for what in ("submit", "exit"))
     report = max(one["report_p99_ms"] for one in each.values())
     took = sum(sum(stage) for one in figures.values() for stage in one.values()) / 1000
@@ -28,11 +31,3 @@ def latency(environment: BenchEnvironment, _: BenchData, count: int) -> Result:
         submit_p99_ms=submit, submit_target_ms=SUBMIT_MS, report_p99_ms=report,
         report_target_ms=REPORT_MS, adapters=each,
     )  # fmt: skip
-
-
-def _percentiles(figures: dict[str, list[float]]) -> dict[str, float]:
-    return {
-        f"{what}_p{percent}_ms": percentile(figures[f"{what}_ms"], percent)
-        for what in ("submit", "report", "exit")
-        for percent in (50, 99)
-    }

@@ -46,7 +46,6 @@ POSITION = "SELECT id FROM positions_executionposition WHERE signal_id = %s"
 
 
 def figures_of(count: int, group: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Return what the entries of each of these stages took."""
     from tests.conformance.engine.background import background_loop, opened
     from tests.conformance.engine.process import EngineProcess
     from tests.conformance.stages import stages_of
@@ -89,7 +88,9 @@ def worker(lanes: list[str]) -> Iterator[None]:
 def measured(
     account: "EngineAccount", database: psycopg.Connection[Any], count: int
 ) -> dict[str, list[float]]:
-    """Publish, fill and close `count` entries of an account, one after the other."""
+    from execution.services import close_position
+    from execution.tasks import EXITS, enqueue
+
     preset = account.row.preset
     assert preset is not None
     preset.fixed_quantity = max(account.instrument.quantity_min, account.quantity / count)
@@ -107,24 +108,14 @@ def measured(
         until(database, entry_id, "FILLED")
         report_ms.append(1000 * (time.perf_counter() - began))
         account.await_price(REACHED)  # a fill may be committed before the price has come
-        exit_id = close(number(database, POSITION, signal.pk))
+        [exit_id] = close_position(number(database, POSITION, signal.pk))
+        enqueue([exit_id], queue=EXITS)
         until(database, exit_id, "FILLED")
         exit_ms.append(1000 * float(number(database, EXIT_SUBMITTED, exit_id)))
     return {"submit_ms": submit_ms, "report_ms": report_ms, "exit_ms": exit_ms}
 
 
-def close(position_id: int) -> int:
-    """Close a position as the API does; return the number of its exit."""
-    from execution.services import close_position
-    from execution.tasks import EXITS, enqueue
-
-    [exit_id] = close_position(position_id)
-    enqueue([exit_id], queue=EXITS)
-    return exit_id
-
-
 def number(database: psycopg.Connection[Any], sql: str, about: int) -> Any:
-    """Return the only value of a statement about one row."""
     [(value,)] = database.execute(sql, (about,)).fetchall()
     return value
 

@@ -21,7 +21,7 @@ from django.db import DatabaseError
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.load_accounts import Accounts, Mix, load_accounts
-from benchmarks.load_samples import Sampler, bars_of, cpu_of_an_order, settled, trends_of
+from benchmarks.load_samples import Sampler, bars_of, memory_of, settled
 from benchmarks.programs import Program
 from benchmarks.results import Result, bounded, machine, percentile
 from benchmarks.trading import publish_as_web
@@ -54,10 +54,8 @@ def load(environment: BenchEnvironment, data: BenchData, minutes: int) -> Result
     """Run the load for so many minutes.
 
     BENCH_LOAD_SHARE, below 1: with this share of the accounts, and so of the orders a second.
-    BENCH_LOAD_FEEDS, more than 40: all accounts, but fewer orders a second.
     """
-    mix = Mix(feeds=int(os.environ.get("BENCH_LOAD_FEEDS", 40)))
-    mix = mix.share(float(os.environ.get("BENCH_LOAD_SHARE", 1)))
+    mix = Mix().share(float(os.environ.get("BENCH_LOAD_SHARE", 1)))
     facts = machine()
     environment.run(workers=0)
     environment.reset()
@@ -119,7 +117,6 @@ def _publish_as_client(signal: Signal, data: BenchData) -> None:
 
 
 def _settle(environment: BenchEnvironment) -> None:
-    """Wait until every order has ended; those that have not are a figure of the result."""
     try:
         environment.wait(environment.nothing_open, seconds=SETTLE_SECONDS, every=0.1)
     except BenchError as error:
@@ -130,7 +127,6 @@ def _result(
     environment: BenchEnvironment, mix: Mix, sampler: Sampler, late: list[float],
     facts: dict[str, Any],
 ) -> Result:  # fmt: skip
-    """Return the result: its ratio is the worst of all figures by their bars."""
     samples, audit = settled(sampler.samples), _audit(environment)
     pages = [ms for at, ms in sampler.pages if at > samples[0]["at"]]
     ((candidates, entries, each_once, orders, filled, *left),) = environment.sql(WRONG)
@@ -141,15 +137,13 @@ def _result(
         "orders_not_each_once": (float(wrong), 0.5),
         "unfilled_share": (1 - filled / orders if orders else 1.0, UNFILLED_SHARE),
     }
-    cpu = cpu_of_an_order(samples)
     return bounded(
         "load", round(sampler.samples[-1]["at"] / 60),
         max(0.001, *(value / bar for value, bar in bars.values())), target=1.0,
         seconds=sampler.samples[-1]["at"], items=orders, unit="the worst figure by its bar",
         bars={name: {"value": value, "bar": bar} for name, (value, bar) in bars.items()},
-        trends={name: one._asdict() for name, one in trends_of(samples).items()},
-        cpu_us_an_order=cpu, cpu_us_an_order_in_all=sum(cpu.values()),
-        late_p99_s=percentile(late, 99), candidates=candidates, entries=entries,
+        memory_mb=memory_of(samples)._asdict(), late_p99_s=percentile(late, 99),
+        candidates=candidates, entries=entries,
         counts=dict(environment.sql(COUNTS)), audit=audit, accounts=asdict(mix), machine=facts,
     )  # fmt: skip
 

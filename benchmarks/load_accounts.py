@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -17,11 +17,11 @@ from django.utils import timezone
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.programs import Program
-from benchmarks.slow_broker import broker_running
+from benchmarks.slow_broker import accounts_there, broker_running
 from common.clocks import market_now
 from common.operational.source import VARIABLE, with_settings
 from config.env import Settings
-from connections.models import ConnectionHealth, ExecutionConnection, TradingPreset
+from connections.models import ExecutionConnection, TradingPreset
 from signals.models import Feed
 from tests.fakes.dwx.terminal import Terminal
 from tests.fakes.session_brokers import SYMBOL, folder_name, ibkr_account
@@ -54,13 +54,12 @@ class Mix:
                       if kind != "feeds"}, feeds=self.feeds)  # fmt: skip
 
 
-@dataclass(slots=True)
-class Accounts:
+class Accounts(NamedTuple):
     """What was made. browsing: for each tenant a cookie and one of the accounts."""
 
-    feeds: list[Feed] = field(default_factory=list)
-    browsing: list[tuple[str, str]] = field(default_factory=list)
-    of_sessions: list[UUID] = field(default_factory=list)
+    feeds: list[Feed]
+    browsing: list[tuple[str, str]]
+    of_sessions: list[UUID]
 
 
 @contextmanager
@@ -82,9 +81,7 @@ def load_accounts(environment: BenchEnvironment, data: BenchData, mix: Mix) -> I
         }
         stack.enter_context(environment.more_environ(more))
         stored = data.connections(mix.paper + mix.http)
-        over_http = ExecutionConnection.objects.filter(pk__in=stored[mix.paper :])
-        over_http.update(type="slow")
-        stack.callback(over_http.update, type="paper")
+        stack.enter_context(accounts_there(stored[mix.paper :]))
         accounts = _made(environment, data, mix, stored, ports=doubles.read())
         stack.callback(_archive, accounts)
         environment.run(workers=2)
@@ -105,15 +102,8 @@ def _made(
     kinds = [stored[: mix.paper], stored[mix.paper :], sessions]
     parts = [[one for kind in kinds for one in kind[part :: mix.feeds]]
              for part in range(mix.feeds)]  # fmt: skip
-    accounts = Accounts(of_sessions=sessions)
-    accounts.browsing = _tenants([one for part in parts for one in part])
-    first = Feed.objects.count()
-    for number, part in enumerate(parts):
-        feed = data.new_feed(f"load-{first}-{number}")
-        data.subscribe(feed, part)
-        accounts.feeds.append(feed)
-    environment.sql("VACUUM ANALYZE")
-    return accounts
+    browsing = _tenants([one for part in parts for one in part])
+    return Accounts(data.shared_feeds("load", parts), browsing, sessions)
 
 
 def _archive(accounts: Accounts) -> None:
@@ -156,10 +146,17 @@ def _sessions(
     }  # fmt: skip
     ids: list[UUID] = []
     for kind, places in _places(mix, ports).items():
-        key = "" if kind == "ibkr" else Terminal.key
-        new = [_stored(kind, account, place, key, shared) for account, place in places]
-        health = ConnectionHealth(test_requested_at=timezone.now() - timedelta(seconds=1))
-        data.complete(new, health, "NETTING" if kind == "ibkr" else "HEDGING")
+        new: list[UUID] = []
+        for account, place in places:
+            row = ExecutionConnection(
+                name=f"{kind} {account}", type=kind, account=account, settings=place, **shared
+            )
+            row.save()
+            if kind != "ibkr":
+                row.set_credential("password", Terminal.key)
+            new.append(row.pk)
+        data.complete(new, "NETTING" if kind == "ibkr" else "HEDGING",
+                      test_requested_at=timezone.now() - timedelta(seconds=1))  # fmt: skip
         ids += new
     return ids
 
@@ -175,15 +172,3 @@ def _places(mix: Mix, ports: list[int]) -> dict[str, list[tuple[str, dict[str, A
         "mt5-dwx": [("4711", {**terminal, "folder": folder_name(n, is_mt5=True), "hedging": True})
                     for n in range(mix.mt5)],
     }  # fmt: skip
-
-
-def _stored(
-    kind: str, account: str, place: dict[str, Any], key: str, shared: dict[str, Any]
-) -> UUID:
-    row = ExecutionConnection(
-        name=f"{kind} {account}", type=kind, account=account, settings=place, **shared
-    )
-    row.save()
-    if key:
-        row.set_credential("password", key)
-    return row.pk

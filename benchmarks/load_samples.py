@@ -1,12 +1,14 @@
 """What `load` reads every few seconds, on a thread and a database session of its own, and whether
 it grows."""
 
+import math
 import os
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from statistics import fmean, linear_regression
+from typing import Any, NamedTuple, Self
 
 import psycopg
 
@@ -14,7 +16,6 @@ from benchmarks import process_usage
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.programs import Program
 from benchmarks.results import percentile
-from benchmarks.trends import Trend, trend
 from execution.metrics import GAUGES
 
 EVERY_SECONDS = 10.0
@@ -25,12 +26,9 @@ WARM_SECONDS, WARM_SHARE = 600.0, 1 / 3  # the shorter of both is left out
 # Flat: what the samples prove of a growth (the slope less twice its standard error) is at most so
 # much, and they would have shown more: what the slope may be off is no more either.
 MEMORY_SHARE_AN_HOUR = 0.02
-LAG_SECONDS_AN_HOUR = 1.0
 UNKNOWN = 1e6  # the uncertainty of a line through two samples
 PAGES_P99_MS = 300.0
-# Autovacuum begins at 20,000 dead rows of orders and of positions, at some thousands and a fifth of
-# any other table: with more than a quarter of all rows it falls behind.
-DEAD_SHARE = 0.25
+HOUR = 3600.0
 (DUE,) = (gauge.statement() for gauge in GAUGES if gauge.name == "order_due_seconds")
 ORDERS = """
 SELECT extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)::float8 * 1000
@@ -41,10 +39,6 @@ SELECT extract(epoch FROM coalesce(o.filled_at, o.done_at) - s.published_at)::fl
 FROM signals_signal s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
 JOIN execution_order o ON o.position_id = p.id AND o.leg LIKE 'close%%'
 WHERE s.id = ANY(%s) AND s.action = 'CLOSE'
-"""
-DEAD = """
-SELECT coalesce(sum(n_dead_tup) / nullif(sum(n_live_tup + n_dead_tup), 0), 0)::float8
-FROM pg_stat_user_tables WHERE n_live_tup + n_dead_tup > 10000
 """
 Sample = dict[str, Any]
 
@@ -81,7 +75,6 @@ class Sampler:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the start."""
         return time.monotonic() - self._began
 
     def expect_running(self) -> None:
@@ -107,21 +100,19 @@ class Sampler:
         took = [milliseconds for _, milliseconds, status in requests if status == 200]
         self.pages += [(at, one) for one in took]
         self.failed_pages += len(requests) - len(took)
-        sample = {
+        sample: Sample = {
             "at": round(at, 1), "load": round(os.getloadavg()[0], 2),
-            "mb": _rounded(process_usage.memory_mb(pids)),
-            "cpu_s": _rounded(process_usage.cpu_seconds(pids)),
+            "mb": {name: round(mb, 2) for name, mb in process_usage.memory_mb(pids).items()},
             "database_sessions": process_usage.database_sessions(pids["postgres"]),
-            "due_s": round(float(self._value(DUE)), 3), "dead_share": self._value(DEAD),
-            "pages": _times(took), "orders": self._orders(at),
+            "due_s": round(self._due(), 3), "pages": _times(took), "orders": self._orders(at),
         }  # fmt: skip
         self.samples.append(sample)
         shown = {name: sample[name] for name in ("due_s", "orders", "pages", "load")}
         report_progress(f"  {at:6.0f} s: {sum(sample['mb'].values()):.0f} MB, {shown}")
 
-    def _value(self, text: str) -> Any:
-        ((value,),) = self._database.execute(text.encode()).fetchall()
-        return value
+    def _due(self) -> float:
+        ((seconds,),) = self._database.execute(DUE.encode()).fetchall()
+        return float(seconds)
 
     def _orders(self, at: float) -> Sample:
         """Return what became of the orders of signals that were published some seconds ago."""
@@ -138,45 +129,48 @@ def settled(samples: Sequence[Sample]) -> list[Sample]:
     return found if len(found) >= 3 else list(samples)
 
 
-def trends_of(samples: Sequence[Sample]) -> dict[str, Trend]:
-    """Return how memory, of all and of each process, and lag change over the samples."""
-    series = {"memory_mb": [sum(one["mb"].values()) for one in samples],
-              "lag_s": [one["due_s"] for one in samples]}  # fmt: skip
-    names = samples[0]["mb"]
-    series |= {f"memory_mb_{name}": [one["mb"].get(name, 0.0) for one in samples] for name in names}
-    at = [one["at"] for one in samples]
-    return {name: trend(at, values) for name, values in series.items()}
+class Trend(NamedTuple):
+    """A line through samples. an_hour: how much it rises; uncertainty: twice its standard error."""
+
+    mean: float
+    an_hour: float
+    uncertainty: float
+
+    @property
+    def at_least(self) -> float:
+        """The growth an hour that the samples prove."""
+        return max(self.an_hour - self.uncertainty, 0.0)
+
+
+def trend(seconds: Sequence[float], values: Sequence[float]) -> Trend:
+    """Return the line of least squares through `values` at these times."""
+    count = len(values)
+    if count < 3:
+        return Trend(fmean(values) if values else 0.0, 0.0, math.inf)
+    slope, start = linear_regression(seconds, values)
+    middle = fmean(seconds)
+    spread = sum((at - middle) ** 2 for at in seconds)
+    rest = sum((value - start - slope * at) ** 2 for at, value in zip(seconds, values, strict=True))
+    return Trend(fmean(values), HOUR * slope, 2 * HOUR * math.sqrt(rest / (count - 2) / spread))
+
+
+def memory_of(samples: Sequence[Sample]) -> Trend:
+    """Return how the memory of all processes changes over the samples, in MB."""
+    return trend([one["at"] for one in samples], [sum(one["mb"].values()) for one in samples])
 
 
 def bars_of(samples: Sequence[Sample], pages: Sequence[float]) -> dict[str, tuple[float, float]]:
     """Return each figure with its bar; less is better. pages: milliseconds."""
-    trends = trends_of(samples)
-    memory, lag = trends["memory_mb"], trends["lag_s"]
+    memory = memory_of(samples)
     unsure = min(memory.uncertainty / memory.mean, UNKNOWN)
-    dead = sorted(one["dead_share"] for one in samples)
     return {
         "memory_uncertain_share": (unsure, MEMORY_SHARE_AN_HOUR),
         "memory_share_an_hour": (memory.at_least / memory.mean, MEMORY_SHARE_AN_HOUR),
-        "lag_uncertain_seconds": (min(lag.uncertainty, UNKNOWN), LAG_SECONDS_AN_HOUR),
-        "lag_seconds_an_hour": (lag.at_least, LAG_SECONDS_AN_HOUR),
         "pages_p99_ms": (percentile(pages, 99) if pages else 0.0, PAGES_P99_MS),
-        "dead_share": (dead[len(dead) // 2], DEAD_SHARE),
     }  # fmt: skip
-
-
-def cpu_of_an_order(samples: Sequence[Sample]) -> dict[str, float]:
-    """Return µs of CPU of each process for each order that ended meanwhile, pages included."""
-    first, last = samples[0]["cpu_s"], samples[-1]["cpu_s"]
-    orders = sum(one["orders"]["count"] for one in samples[1:])
-    return {name: 1e6 * (used - first.get(name, 0.0)) / max(orders, 1)
-            for name, used in last.items()}  # fmt: skip
 
 
 def _times(milliseconds: list[float]) -> Sample:
     found = {f"p{percent}_ms": round(percentile(milliseconds, percent), 1) if milliseconds else None
              for percent in (50, 99)}  # fmt: skip
     return {"count": len(milliseconds), **found}
-
-
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 2) for name, value in values.items()}

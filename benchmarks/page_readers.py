@@ -17,53 +17,42 @@ import aiohttp
 
 THINK_SECONDS = 20.0
 # How often each page is read, of 20. {signal} is the newest one whose link the tenant has seen.
-WEIGHTS = {
-    "/": 6, "/accounts/{account}/": 4, "/orders/": 4, "/signals/{signal}/": 3, "/signals/": 1,
-    "/results/": 2,
-}  # fmt: skip
+WEIGHTS = {"/": 6, "/accounts/{account}/": 4, "/orders/": 4, "/signals/{signal}/": 3,
+           "/signals/": 1, "/results/": 2}  # fmt: skip
 SIGNAL_LINK = re.compile(r"/signals/(\d+)/")
 
 
-class Tenant:
-    """One tenant who reads pages until the task is cancelled."""
-
-    def __init__(self, number: int, cookie: str, account: str, name: str) -> None:
-        self._random = random.Random(number)
-        self._headers = {"Cookie": f"{name}={cookie}", "Host": "localhost"}
-        self._known = {"account": account, "signal": ""}
-
-    async def read_pages(self, client: aiohttp.ClientSession, ended: list[Any]) -> None:
-        """Read one page after the other."""
-        await asyncio.sleep(self._random.uniform(0, THINK_SECONDS))
-        while True:
-            ended.append(await self._read_page(client))
-            await asyncio.sleep(self._random.uniform(0.5, 1.5) * THINK_SECONDS)
-
-    async def _read_page(self, client: aiohttp.ClientSession) -> tuple[str, float, int]:
-        (page,) = self._random.choices([*WEIGHTS], [*WEIGHTS.values()])
-        if "{signal}" in page and not self._known["signal"]:
+async def read_pages(
+    client: aiohttp.ClientSession, number: int, cookie: str, account: str, ended: list[Any]
+) -> None:
+    """Read pages as one tenant, one after the other, until the task is cancelled."""
+    chance, known = random.Random(number), {"account": account, "signal": ""}
+    headers = {"Cookie": cookie, "Host": "localhost"}
+    await asyncio.sleep(chance.uniform(0, THINK_SECONDS))
+    while True:
+        (page,) = chance.choices([*WEIGHTS], [*WEIGHTS.values()])
+        if "{signal}" in page and not known["signal"]:
             page = "/signals/"
-        path, began = page.format(**self._known), time.perf_counter()
+        path, began = page.format(**known), time.perf_counter()
         try:
-            async with client.get(path, headers=self._headers, allow_redirects=False) as response:
+            async with client.get(path, headers=headers, allow_redirects=False) as response:
                 text, status = await response.text(), response.status
         except (aiohttp.ClientError, OSError, TimeoutError):
             text, status = "", 0
-        milliseconds = 1000 * (time.perf_counter() - began)
+        ended.append((page, round(1000 * (time.perf_counter() - began), 1), status))
         if found := SIGNAL_LINK.search(text):
-            self._known["signal"] = found[1]
-        return page, round(milliseconds, 1), status
+            known["signal"] = found[1]
+        await asyncio.sleep(chance.uniform(0.5, 1.5) * THINK_SECONDS)
 
 
 async def main(port: int, name: str) -> None:
-    """Browse until the input ends."""
     given: list[Any] = json.loads(await asyncio.to_thread(sys.stdin.readline))
     ended: list[Any] = []
     # Each tenant sends its own cookie; none that the server sets is kept.
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=jar) as client:
         tasks = [
-            asyncio.ensure_future(Tenant(number, cookie, account, name).read_pages(client, ended))
+            asyncio.ensure_future(read_pages(client, number, f"{name}={cookie}", account, ended))
             for number, (cookie, account) in enumerate(given)
         ]
         while await asyncio.to_thread(sys.stdin.readline):

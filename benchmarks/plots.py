@@ -3,8 +3,7 @@
     python -m benchmarks.plots [--from FOLDER] [--to FOLDER]
 
 It needs matplotlib (requirements-plots.txt) and nothing of Fillcast. The same figures give the same
-bytes. Colours are readable on white and on dark grey, and the background is transparent. Texts stay
-texts, so that a picture is small and a reader can search it.
+bytes. Colours are readable on white and on dark grey; texts stay texts, for search.
 """
 
 import argparse
@@ -78,24 +77,23 @@ def _legend(axes: Axes, columns: int = 3) -> None:
 
 
 # ---- thirty minutes of load -------------------------------------------------------------------
-def _over_time(figure: Figure, title: str, unit: str) -> Axes:
+def _over_time(
+    figure: Figure, title: str, unit: str, samples: Samples,
+    lines: Mapping[str, Callable[[Any], float]],
+) -> Axes:  # fmt: skip
     axes = figure.add_subplot()
     axes.set_title(title, loc="left")
-    axes.set_xlabel("minutes")
-    axes.set_ylabel(unit)
+    axes.set(xlabel="minutes", ylabel=unit)
+    for label, value in lines.items():
+        axes.plot([one["at"] / 60 for one in samples], [*map(value, samples)], label=label)
+    if lines:
+        axes.set_ylim(bottom=0)
+        _legend(axes)
     return axes
 
 
-def _plot(axes: Axes, samples: Samples, lines: Mapping[str, Callable[[Any], float | None]]) -> None:
-    for label, value in lines.items():
-        axes.plot([one["at"] / 60 for one in samples], [*map(value, samples)], label=label)
-    axes.set_ylim(bottom=0)
-    _legend(axes)
-
-
 def memory(figure: Figure, samples: Samples) -> None:
-    """Memory of the processes that have most."""
-    axes = _over_time(figure, "Memory by process (PSS)", "MB")
+    axes = _over_time(figure, "Memory by process (PSS)", "MB", samples, {})
     last = samples[-1]["mb"]
     names = sorted(last, key=last.__getitem__, reverse=True)
     shown, rest = names[:SHOWN_PROCESSES], names[SHOWN_PROCESSES:]
@@ -107,32 +105,28 @@ def memory(figure: Figure, samples: Samples) -> None:
 
 
 def lag(figure: Figure, samples: Samples) -> None:
-    """How long the oldest due order waits, and the time from publication to fills."""
-    axes = _over_time(figure, "Publication to fill, and the oldest due order", "seconds")
-    _plot(axes, samples, {
-        "99 of 100 fills": lambda one: _seconds(one["orders"]["p99_ms"]),
-        "half of all fills": lambda one: _seconds(one["orders"]["p50_ms"]),
+    none = float("nan")  # no order ended
+    _over_time(figure, "Publication to fill, and the oldest due order", "seconds", samples, {
+        "99 of 100 fills": lambda one: (one["orders"]["p99_ms"] or none) / 1000,
+        "half of all fills": lambda one: (one["orders"]["p50_ms"] or none) / 1000,
         "oldest due order": lambda one: one["due_s"],
     })  # fmt: skip
 
 
 def page_times(figure: Figure, samples: Samples) -> None:
-    """How long tenants wait for a page, and the bar."""
-    axes = _over_time(figure, "Pages beside trading", "milliseconds")
-    axes.axhline(300, color=COLOURS[4], linestyle="--", linewidth=1.2, label="bar, 99 of 100")
     shown = [one for one in samples if one["pages"]["count"]]
-    _plot(axes, shown, {"99 of 100": lambda one: one["pages"]["p99_ms"],
-                        "half": lambda one: one["pages"]["p50_ms"]})  # fmt: skip
+    axes = _over_time(figure, "Pages beside trading", "milliseconds", shown, {
+        "99 of 100": lambda one: one["pages"]["p99_ms"], "half": lambda one: one["pages"]["p50_ms"],
+    })  # fmt: skip
+    axes.axhline(300, color=COLOURS[4], linestyle="--", linewidth=1.2, label="bar, 99 of 100")
+    _legend(axes)
 
 
 # ---- curves -----------------------------------------------------------------------------------
 def _by_size(figure: Figure, title: str, label: str, points: Samples) -> Axes:
-    axes = figure.add_subplot()
+    axes, sizes = figure.add_subplot(), [one["n"] for one in points]
     axes.set_title(title, loc="left")
-    axes.set_xlabel(label)
-    axes.set_ylabel("µs an order")
-    axes.set_xscale("log")
-    sizes = [one["n"] for one in points]
+    axes.set(xlabel=label, ylabel="µs an order", xscale="log")
     axes.set_xticks(sizes)
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -143,12 +137,10 @@ def _by_size(figure: Figure, title: str, label: str, points: Samples) -> Axes:
 
 
 def by_connections(figure: Figure, points: Samples) -> None:
-    """An order's time and CPU by the connections of its signal."""
     _legend(_by_size(figure, "One order, by connections of its signal", "connections", points))
 
 
 def by_orders(figure: Figure, points: Samples) -> None:
-    """An order's time and a page's, by the orders in the tables."""
     axes = _by_size(figure, "One order, and a page, by stored orders", "orders", points)
     beside, pages = axes.twinx(), [one["page_median_ms"] for one in points]
     beside.set_ylabel("ms a page")
@@ -161,7 +153,6 @@ def by_orders(figure: Figure, points: Samples) -> None:
 
 
 def by_workers(figure: Figure, points: Samples) -> None:
-    """Orders a second by workers, and what an order costs."""
     left, right = figure.subplots(1, 2)
     numbers, bottom = [str(one["n"]) for one in points], [0.0] * len(points)
     left.set_title("Orders a second", loc="left")
@@ -184,10 +175,6 @@ LOAD = {"load-memory": memory, "load-lag": lag, "load-pages": page_times}
 CURVES = {
     "curve-connections": by_connections, "curve-orders": by_orders, "curve-workers": by_workers,
 }  # fmt: skip
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000
 
 
 def _short(value: float, _position: int = 0) -> str:

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
 TICK = os.sysconf("SC_CLK_TCK")
 _SESSION_TITLE = re.compile(r"postgres: \S+ \S+ \S+\(\d+\) ")
@@ -16,33 +15,9 @@ def cpu_seconds(pids: Pids) -> dict[str, float]:
     """Return the CPU seconds that each named group of processes has used so far.
 
     Children that have ended count with their parent: of PostgreSQL's sessions some end meanwhile.
+    They and threads that have ended are counted in ticks; all others exactly.
     """
     return {name: sum(map(_cpu, group)) for name, group in pids.items()}
-
-
-def run_seconds(pids: Pids) -> dict[str, float]:
-    """Return as `cpu_seconds`, but exactly: also of threads that run for less than a tick.
-
-    A process of which threads have ended, and ended processes, are counted in ticks.
-    """
-    return {name: sum(map(_ran, group)) for name, group in pids.items()}
-
-
-def waited_seconds(pids: Iterable[int]) -> float:
-    """Return how long the threads of these processes have been ready while others ran."""
-    return sum(
-        int(waited.read_text().split()[1]) / 1e9
-        for pid in pids
-        for waited in Path(f"/proc/{pid}/task").glob("*/schedstat")
-    )
-
-
-class Metered(Protocol):
-    """Counts what is used while items are processed."""
-
-    def over(self, items: int) -> contextlib.AbstractContextManager[None]:
-        """Count what is used inside for this number of items."""
-        ...
 
 
 class Meter:
@@ -70,7 +45,6 @@ class Meter:
 
     @property
     def us_in_all(self) -> float:
-        """Microseconds of CPU per item, of all processes together."""
         return sum(self.us_each.values())
 
 
@@ -81,57 +55,42 @@ def memory_mb(pids: Pids) -> dict[str, float]:
 
 def database_sessions(pids: Iterable[int]) -> int:
     """Return how many of PostgreSQL's processes serve a client: their titles name its address."""
-    return sum(_SESSION_TITLE.match(_title(pid)) is not None for pid in pids)
+    return sum(_SESSION_TITLE.match(_read(pid, "cmdline")) is not None for pid in pids)
 
 
 def children_of(parent: int) -> list[int]:
-    """Return the running processes that `parent` started."""
-    children = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        fields = _stat(int(entry.name))
-        if fields and int(fields[1]) == parent:
-            children.append(int(entry.name))
-    return children
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if (fields := _stat(pid)) and int(fields[1]) == parent]
 
 
 def parent_of(pid: int) -> int:
-    """Return the parent of a running process."""
     return int(_stat(pid)[1])
 
 
-def _title(pid: int) -> str:
+def _read(pid: int, name: str) -> str:
+    """Return a file of a process; nothing if it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/{name}").read_text()
     except OSError:
         return ""
 
 
-def _ran(pid: int) -> float:
+def _cpu(pid: int) -> float:
     """Return its seconds by its threads; those that have ended are only in the process' ticks."""
     seconds = 0.0
     for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # the thread has ended
             seconds += int(schedule.read_text().split()[0]) / 1e9
+    # 11 to 14: user and system time, of itself and of its children that have ended
     ticks = [*map(int, _stat(pid)[11:15])]
     return max(seconds, sum(ticks[:2]) / TICK) + sum(ticks[2:]) / TICK
 
 
-def _cpu(pid: int) -> float:
-    # 11 to 14: user and system time, of itself and of its children that have ended
-    return sum(map(int, _stat(pid)[11:15])) / TICK
-
-
 def _stat(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+    return _read(pid, "stat").rpartition(")")[2].split()
 
 
 def _pss(pid: int) -> int:
     """Return kilobytes; 0 if the process has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
+    lines = _read(pid, "smaps_rollup").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

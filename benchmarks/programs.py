@@ -36,7 +36,6 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
         return self.process.pid
 
     def read(self) -> Any:
@@ -48,18 +47,15 @@ class Program:
         return json.loads(line)
 
     def write(self, message: Any) -> None:
-        """Send it a line."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(message) + "\n")
         self.process.stdin.flush()
 
     def ask(self, message: Any = None) -> Any:
-        """Send it a line and return its answer."""
         self.write(message)
         return self.read()
 
     def close(self) -> None:
-        """End its input and wait for its end."""
         try:
             self.process.communicate(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:  # it is not reading yet

@@ -1,6 +1,7 @@
 """The publish transaction and enqueueing, against a create() loop and a delay() loop."""
 
 import time
+from collections.abc import Callable
 
 from django.db import transaction
 from django.utils import timezone
@@ -24,7 +25,7 @@ def publish(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
     environment.reset()
     seconds, plain_seconds = [], []
     for number in range(environment.rounds + 1):
-        ours, plain = _ours(environment, data, count), _plain(environment, data, count)
+        ours, plain = (_timed(environment, data, count, way) for way in (publish_as_web, _plain))
         if number:  # the first is the warm-up
             seconds.append(ours)
             plain_seconds.append(plain)
@@ -34,30 +35,28 @@ def publish(environment: BenchEnvironment, data: BenchData, count: int) -> Resul
     )  # fmt: skip
 
 
-def _ours(environment: BenchEnvironment, data: BenchData, count: int) -> float:
+def _timed(
+    environment: BenchEnvironment, data: BenchData, count: int,
+    way: Callable[[Signal, BenchData], None],
+) -> float:  # fmt: skip
+    """Return the seconds that one way to publish takes. Raises BenchError if orders are missing."""
     signal = data.signal(data.feed(count))
     start = time.perf_counter()
-    publish_as_web(signal, data)
+    way(signal, data)
     seconds = time.perf_counter() - start
-    _check_and_reset(environment, count)
+    ((orders,),) = environment.sql("SELECT count(*) FROM execution_order")
+    if orders != count or not environment.waiting(EXECUTION):
+        raise BenchError(f"{count} connections, but {orders} orders were written")
+    environment.reset()
     return seconds
 
 
-def _plain(environment: BenchEnvironment, data: BenchData, count: int) -> float:
-    signal = data.signal(data.feed(count))
-    start = time.perf_counter()
+def _plain(signal: Signal, data: BenchData) -> None:
     with as_web(), on_behalf_of(data.operator):
         Signal.objects.filter(pk=signal.pk, published_at=None).update(published_at=timezone.now())
-        order_ids = [_create(signal, subscription) for subscription in _candidates(signal)]
+        followers = Subscription.objects.filter(feed_id=signal.feed_id, archived_at=None)
+        order_ids = [_create(signal, one) for one in followers.select_related("connection")]
         transaction.on_commit(lambda: _delay(order_ids))
-    seconds = time.perf_counter() - start
-    _check_and_reset(environment, count)
-    return seconds
-
-
-def _candidates(signal: Signal) -> list[Subscription]:
-    subscriptions = Subscription.objects.filter(feed_id=signal.feed_id, archived_at=None)
-    return list(subscriptions.select_related("connection"))
 
 
 def _create(signal: Signal, subscription: Subscription) -> int:
@@ -71,10 +70,3 @@ def _create(signal: Signal, subscription: Subscription) -> int:
 def _delay(order_ids: list[int]) -> None:
     for order_id in order_ids:
         execute_signal.apply_async(([order_id],), queue=EXECUTION)
-
-
-def _check_and_reset(environment: BenchEnvironment, count: int) -> None:
-    ((orders,),) = environment.sql("SELECT count(*) FROM execution_order")
-    if orders != count or not environment.waiting(EXECUTION):
-        raise BenchError(f"{count} connections, but {orders} orders were written")
-    environment.reset()

@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +29,12 @@ REPLY_MS = 100  # the broker's answers take so long, so that many calls are in f
 ENTRIES, EXITS, SESSIONS = "entries", "exits", "sessions"
 # Killed as soon as intents are committed, before most of their orders have left; SENT: after that.
 SENT = ("entries sent", "exits sent")
-KINDS = (
-    ENTRIES, EXITS, *SENT, SESSIONS, "maintenance", "prices", "beat", "web", "fork-server",
-    "redis", "postgres", "supervisor",
-)  # fmt: skip
+KINDS = (ENTRIES, EXITS, *SENT, SESSIONS, "maintenance", "prices", "beat", "web", "fork-server",
+         "redis", "postgres", "supervisor")  # fmt: skip
 USUAL_CONNECTIONS = 200  # from so many on it is a measurement, else only a test:
 SMALL, QUICK = (ENTRIES, "prices", "redis"), {"execution.absence_gap_seconds": 10}
 # Those that send orders: one is killed at its first claim.
-SENDERS = {
-    ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,),
-}  # fmt: skip
+SENDERS = {ENTRIES: ("execution-1", "execution-2"), EXITS: (EXITS,), SESSIONS: (SESSIONS,)}
 SENDING = """
 SELECT w.pid, count(*) AS orders FROM execution_order o
 JOIN execution_workerlease w ON w.id = o.worker_id WHERE o.status = 'SUBMITTING'
@@ -72,9 +67,7 @@ class Case:
     kind: str
     seconds: float = 0.0
     in_flight: int = 0
-    orders: int = 0
-    filled: int = 0
-    reasons: str = ""
+    ended: dict[str, Any] = field(default_factory=dict)
     wrong: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -119,13 +112,10 @@ def _run(environment: RecoveryEnvironment, case: Case, subscribers: int) -> Case
     environment.wait(environment.is_settled, left, every=0.02, what=f"{case.kind}: settled")
     case.seconds = time.monotonic() - killed_at
     (ended,) = ours.rows(ENDED, newest, "close%" if case.sender == EXITS else "entry%")
-    case.filled, case.orders, case.reasons = ended.filled, ended.orders, ended.reasons
+    case.ended = ended._asdict()
     counts = environment.count.against_the_journal(int(ours.value(PUBLISHED)))
     case.wrong = {name: number for name, number in counts.items() if number}
-    report_progress(
-        f"  {case.kind}: {case.seconds:.1f} s, {case.in_flight} in flight, {case.filled} of"
-        f" {case.orders} filled {case.reasons} {case.wrong or ''}"
-    )
+    report_progress(f"  {case}")
     return case
 
 
@@ -186,12 +176,10 @@ def _publish_by_web(environment: RecoveryEnvironment, subscribers: int, victim: 
     """Publish by the API, kill the web process meanwhile, and repeat the request until it is
     answered; return when it was killed."""
     key, signal_id = environment.operator.do("draft", feed=subscribers)
-    request = urllib.request.Request(  # our own web process on loopback
-        f"http://127.0.0.1:{environment.port}/api/v1/signals/{signal_id}/publish/",
-        method="POST",
-        headers={"Authorization": f"Bearer {key}"},
-    )
-    first = threading.Thread(target=partial(_is_answered, request))
+    url = f"http://127.0.0.1:{environment.port}/api/v1/signals/{signal_id}/publish/"
+    headers = {"Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(url, method="POST", headers=headers)
+    first = threading.Thread(target=_is_answered, args=(request,))
     first.start()
     time.sleep(REPLY_MS / 2000)  # the publication is being written, or just was
     killed_at = time.monotonic()

@@ -6,9 +6,8 @@ are killed; the settings are the product's own.
 
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,25 +15,19 @@ import psycopg
 
 from benchmarks.environment import BenchError
 from benchmarks.programs import Program
-from benchmarks.stack_program import WITHOUT_SERVERS
 from common.operational.source import VARIABLE, with_settings
 from config.installation import ROOT
 from ops.bootstrap import development_secrets
 from ops.embedded.ports import free_port
+from ops.embedded.processes import wait_until
 from tests.fakes.paper_server import environ_for
 from tests.faults.broker_process import Broker
+from tests.faults.chaos.stack_environment import LANES, TO_LANES
 from tests.faults.invariants import InvariantCounts
 from tests.faults.process_fleet import OperatorProcess
 from tests.faults.servers import OF_TESTS, Servers
 
 START_SECONDS = 120.0
-LANES = 8
-# Every fifth account needs a session, so that the worker of sessions has orders, too.
-TO_LANES = f"""
-UPDATE connections_executionconnection
-SET type = 'sessioned', lane = 'sessions.' || abs(hashtext(id::text)) % {LANES}
-WHERE abs(hashtext('session ' || id::text)) % 5 = 0
-"""
 UNHEALTHY = "SELECT count(*) FROM connections_connectionhealth WHERE status <> 'ACTIVE'"
 FRESH = "UPDATE connections_accountsnapshot SET read_at = clock_timestamp()"
 
@@ -56,11 +49,11 @@ class RecoveryEnvironment:
             ends.callback(self.servers.stop)
             self.servers.start()
             self.servers.fresh(self.servers.state_with(self._accounts))
-            self.servers.ours.rows(TO_LANES)
+            self.servers.ours.rows(TO_LANES)  # the worker of sessions has orders, too
             self.environ = self._environ()
             ends.callback(self.broker.kill)
             self.broker.start()
-            self._start_stack()
+            self.stack = Program("benchmarks.stack_program", env=self.environ)
             ends.callback(lambda: self.stack.close())
             trading = {**self.environ, "FILLCAST_DB_ROLE": "trade"}
             self.operator = OperatorProcess(trading, self.folder)
@@ -73,7 +66,7 @@ class RecoveryEnvironment:
 
     def _environ(self) -> dict[str, str]:
         settings = {
-            "messages.log_level": "WARNING", "execution.session_lanes": LANES, **self._settings,
+            "messages.log_level": "WARNING", "execution.session_lanes": LANES, **self._settings
         }  # fmt: skip
         environ = {
             **self.servers.environ(), **environ_for(self.broker.address),
@@ -81,11 +74,7 @@ class RecoveryEnvironment:
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
             VARIABLE: with_settings(OF_TESTS, settings),
         }  # fmt: skip
-        (self.folder / "static").mkdir(exist_ok=True)
         return environ | development_secrets(environ)
-
-    def _start_stack(self) -> None:
-        self.stack = Program("benchmarks.stack_program", WITHOUT_SERVERS, env=self.environ)
 
     def wait_well(self) -> dict[str, int]:
         """Wait until all processes are ready and all accounts may trade; return the ids."""
@@ -110,7 +99,7 @@ class RecoveryEnvironment:
         elif kind == "supervisor":
             self.stack.process.kill()
             self.stack.process.wait()
-            self._start_stack()
+            self.stack = Program("benchmarks.stack_program", env=self.environ)
         else:
             os.kill(victim, signal.SIGKILL)
 
@@ -122,13 +111,11 @@ class RecoveryEnvironment:
         self, done: Callable[[], bool], seconds: float, *, every: float = 0.005, what: str = ""
     ) -> None:
         """Wait until `done()`. An unreachable database is no error. Raises BenchError."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if done():
-                    return
-            except psycopg.OperationalError:
-                pass
-            if time.monotonic() > end:
-                raise BenchError(f"recovery: {what} not within {seconds:g} s; see {self.folder}")
-            time.sleep(every)
+
+        def is_done() -> bool:
+            with suppress(psycopg.OperationalError):
+                return done()
+            return False
+
+        if not wait_until(is_done, seconds, every=every):
+            raise BenchError(f"recovery: {what} not within {seconds:g} s; see {self.folder}")

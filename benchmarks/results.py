@@ -4,9 +4,11 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,9 @@ class Baseline:
 class Result:
     """The result of one benchmark.
 
-    rate: items per second; ratio: how many times better than the baseline, or by how much of its
-    bar a figure is reached. ok: the target is met. The detail `cpu_ratio`, where there is one, is
-    the ratio by processor time, `calls_ratio` that by the number of called functions. took_s: of
-    the whole benchmark, with all that it prepares.
+    rate: items per second; ratio: how many times better than the baseline, or the figure that its
+    bar limits. In the detail, `cpu_ratio` is the ratio by processor time, `calls_ratio` that by the
+    number of called functions. took_s: of the whole benchmark, with all that it prepares.
     """
 
     name: str
@@ -48,7 +49,6 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """Whether the target is met, in a word."""
         return "met" if self.ok else "MISSED"
 
 
@@ -90,24 +90,13 @@ def compared(
     ours, theirs = statistics.median(seconds), statistics.median(baseline_seconds)
     ratio = (count / ours) / (baseline_count / theirs)
     spread = latencies_ms or [1000 * round_s for round_s in seconds]
+    rounds = {"rounds_s": [*seconds[:10]], "baseline_rounds_s": [*baseline_seconds]}
     return Result(
-        name=name,
-        n=count,
-        seconds=ours,
-        rate=count / ours,
-        p50_ms=percentile(spread, 50),
+        name=name, n=count, seconds=ours, rate=count / ours, p50_ms=percentile(spread, 50),
         p99_ms=percentile(spread, 99),
-        baseline=Baseline(baseline, theirs, baseline_count / theirs),
-        ratio=ratio,
-        target=target,
-        ok=ratio >= target and also,
-        detail={
-            "rounds_s": [round(round_s, 4) for round_s in seconds[:10]],
-            "baseline_rounds_s": [round(round_s, 4) for round_s in baseline_seconds],
-            **detail,
-        },
-        more_is_better=True,
-    )
+        baseline=Baseline(baseline, theirs, baseline_count / theirs), ratio=ratio, target=target,
+        ok=ratio >= target and also, detail={**rounds, **detail}, more_is_better=True,
+    )  # fmt: skip
 
 
 def machine() -> dict[str, Any]:
@@ -125,35 +114,18 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+    with suppress(OSError):
+        if found := re.search(r"(?m)^model name\s*: (.*)", Path("/proc/cpuinfo").read_text()):
+            return found[1].strip()
+    return platform.machine()
 
 
 def as_json(machine_facts: dict[str, Any], results: Sequence[Result]) -> str:
-    """Return the JSON line that programs read."""
     benches = [_rounded(asdict(result)) for result in results]
     return json.dumps({"machine": machine_facts, "benches": benches})
 
 
-def from_json(text: str, machine_facts: dict[str, Any]) -> list[Result]:
-    """Return the results of such a line, [] of another machine; its load may have been another."""
-    stored = json.loads(text)
-    if {**stored["machine"], "load": 0} != {**machine_facts, "load": 0}:
-        return []
-    known = {one.name for one in fields(Result)}  # an earlier release stated others, too
-    results = [{name: one[name] for name in one.keys() & known} for one in stored["benches"]]
-    return [
-        Result(**{**one, "baseline": one["baseline"] and Baseline(**one["baseline"])})
-        for one in results
-    ]
-
-
 def as_table(results: Sequence[Result]) -> str:
-    """Return the results for people, as a table in Markdown."""
     head = "| benchmark | n | seconds | p50, p99 ms | ratio | bar | against | |"
     return "\n".join([head, "| --- " * 8 + "|", *map(_row, results)])
 

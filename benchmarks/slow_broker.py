@@ -11,9 +11,10 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from django.db import connections
@@ -24,7 +25,7 @@ from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.process_usage import Meter
 from benchmarks.programs import Program
 from benchmarks.results import Result, compared
-from benchmarks.trading import Run, check, fan_out
+from benchmarks.trading import check, fan_out
 from brokers import registry
 from config.installation import ROOT
 from connections.models import ExecutionConnection
@@ -36,34 +37,21 @@ PLUGIN = ROOT / "tests/fakes/slow_http_plugin"
 LIVING = "SELECT id FROM execution_workerlease WHERE lease_until > clock_timestamp() LIMIT 1"
 
 
-@dataclass(slots=True)
-class Broker:
-    """The server process."""
-
-    port: int
-
-    def journal(self) -> list[int]:
-        """Return how many orders it has received and executed, and let it forget them."""
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        client.request("GET", "/journal")
-        counts: dict[str, int] = json.loads(client.getresponse().read())
-        return [*counts.values()]
-
-
 def slow_broker(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Send one signal to `count` connections at the broker; in turn with the threads."""
     environment.run(workers=0)
     ids = data.connections(count)
-    with broker_running(environment) as broker, _accounts_there(ids):
+    with broker_running(environment) as port, accounts_there(ids):
         environment.run(workers=2)
         environment.reset()
-        _ours(environment, data, broker, count)  # warm-up
-        _threads(environment, data, broker, min(count, THREADS))
+        fan_out(data, count, None, partial(_journal, port))  # warm-up
+        environment.reset()
+        _threads(environment, data, port, min(count, THREADS))
         meter = Meter(environment.pids)
         runs, threads_seconds = [], []
         for number in range(environment.rounds):
-            threads_seconds.append(_threads(environment, data, broker, count))
-            runs.append(_ours(environment, data, broker, count, meter))
+            threads_seconds.append(_threads(environment, data, port, count))
+            runs.append(fan_out(data, count, meter, partial(_journal, port)))
+            environment.reset()
             took = f"{runs[-1].seconds:.2f} s, threads {threads_seconds[-1]:.2f} s"
             report_progress(f"  round {number + 1}: {took}")
         environment.run(workers=0)
@@ -77,8 +65,8 @@ def slow_broker(environment: BenchEnvironment, data: BenchData, count: int) -> R
 
 
 @contextlib.contextmanager
-def broker_running(environment: BenchEnvironment) -> Iterator[Broker]:
-    """Run the broker; processes that start meanwhile know its type and its address."""
+def broker_running(environment: BenchEnvironment) -> Iterator[int]:
+    """Run the broker; processes that start meanwhile know its type. Yields its port."""
     with Program("tests.fakes.slow_http.broker", DELAY_MS) as program:
         port = program.read()["port"]
         added = {ADDRESS: f"http://127.0.0.1:{port}", "PYTHONPATH": str(PLUGIN)}
@@ -87,14 +75,20 @@ def broker_running(environment: BenchEnvironment) -> Iterator[Broker]:
             sys.path.append(str(PLUGIN))
             registry.clear_cache()
             try:
-                yield Broker(port)
+                yield port
             finally:
                 sys.path.remove(str(PLUGIN))
                 registry.clear_cache()
 
 
+def _journal(port: int) -> list[int]:
+    """Return how many orders the broker has received and executed, and let it forget them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/journal") as answer:
+        return [*json.load(answer).values()]
+
+
 @contextlib.contextmanager
-def _accounts_there(ids: list[UUID]) -> Iterator[None]:
+def accounts_there(ids: Sequence[UUID]) -> Iterator[None]:
     """Let these connections be at the slow broker meanwhile."""
     ours = ExecutionConnection.objects.filter(pk__in=ids)
     ours.update(type="slow")
@@ -104,16 +98,7 @@ def _accounts_there(ids: list[UUID]) -> Iterator[None]:
         ours.update(type="paper")
 
 
-def _ours(
-    environment: BenchEnvironment, data: BenchData, broker: Broker, count: int,
-    meter: Meter | None = None,
-) -> Run:  # fmt: skip
-    run = fan_out(environment, data, count, meter, broker.journal)
-    environment.reset()
-    return run
-
-
-def _threads(environment: BenchEnvironment, data: BenchData, broker: Broker, count: int) -> float:
+def _threads(environment: BenchEnvironment, data: BenchData, port: int, count: int) -> float:
     """Return the seconds that the threads need for `count` orders."""
     signal = data.signal(data.feed(count))
     # Otherwise the workers take its orders over from a process that they take for dead.
@@ -123,13 +108,11 @@ def _threads(environment: BenchEnvironment, data: BenchData, broker: Broker, cou
         waiting.put(connection_id)
     start = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        running = [
-            pool.submit(_drain, waiting, signal.pk, worker_id, broker.port) for _ in range(THREADS)
-        ]
+        running = [pool.submit(_drain, waiting, signal.pk, worker_id, port) for _ in range(THREADS)]
         for each in running:
             each.result()
     seconds = time.perf_counter() - start
-    check(environment, signal, count, broker.journal)
+    check(environment, signal, count, partial(_journal, port))
     environment.reset()
     return seconds
 
@@ -137,7 +120,7 @@ def _threads(environment: BenchEnvironment, data: BenchData, broker: Broker, cou
 def _drain(waiting: "queue.SimpleQueue[UUID]", signal_id: int, worker_id: str, port: int) -> None:
     """Execute waiting connections' orders until there is none; on a thread of the pool."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
+    with contextlib.suppress(queue.Empty):
         while True:
             connection_id = waiting.get_nowait()
             order, account = baseline.save_intent(signal_id, connection_id, worker_id=worker_id)
@@ -146,8 +129,5 @@ def _drain(waiting: "queue.SimpleQueue[UUID]", signal_id: int, worker_id: str, p
             client.request("POST", "/orders", json.dumps(message), headers)
             placed = json.loads(client.getresponse().read())
             baseline.save_outcome(order, [report_of(str(account.pk), placed)], account)
-    except queue.Empty:
-        pass
-    finally:
-        client.close()
-        connections.close_all()
+    client.close()
+    connections.close_all()

@@ -3,8 +3,8 @@
 import os
 import statistics
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import process_usage
 from benchmarks.environment import own_servers
@@ -17,26 +17,18 @@ TARGET = 2.0  # times as fast as with processes that import everything for thems
 MOST_SECONDS, MOST_MB = 4.0, 800.0
 MOST_ROUNDS = 7
 IDLE_SECONDS = 5.0  # until memory is measured: the first rounds of all jobs have run
-POSTGRES = "postgres"  # the name of its process
 BASELINE = "each process imports for itself"
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """One start: seconds and CPU until all were ready, memory and sessions a little later, stop."""
+class Start(NamedTuple):
+    """One start: seconds until all were ready, memory a little later."""
 
     seconds: float
-    cpu_seconds: float
-    stop_seconds: float
     mb: dict[str, float]
-    sessions: int
 
 
 def start(count: int) -> Result:
-    """Start and stop the stack n times (at most 7), in turn with the baseline.
-
-    Bytecode exists already, as after the first start.
-    """
+    """Start and stop the stack `count` times (at most 7), in turn with the baseline."""
     folder = var_folder(os.environ) / "bench" / "start"
     folder.mkdir(parents=True, exist_ok=True)
     environ = {**os.environ, **own_servers(folder), "PYTHONDONTWRITEBYTECODE": "",
@@ -52,11 +44,7 @@ def start(count: int) -> Result:
         "start", count=1, seconds=seconds, baseline=BASELINE, baseline_count=1,
         baseline_seconds=[one.seconds for one in theirs], target=TARGET,
         also=statistics.median(seconds) <= MOST_SECONDS and in_all <= MOST_MB,
-        cpu_s=statistics.median(one.cpu_seconds for one in ours),
-        baseline_cpu_s=statistics.median(one.cpu_seconds for one in theirs),
-        stop_s=statistics.median(one.stop_seconds for one in ours), mb_in_all=in_all,
-        baseline_mb_in_all=sum(_median_mb(theirs).values()), mb=mb,
-        sessions=max(one.sessions for one in ours),
+        mb_in_all=in_all, baseline_mb_in_all=sum(_median_mb(theirs).values()), mb=mb,
     )  # fmt: skip
 
 
@@ -65,17 +53,11 @@ def _run(environ: dict[str, str], *options: str) -> Start:
     with Program("benchmarks.stack_program", *options, env=environ) as stack:
         named = stack.ask()
         seconds = time.perf_counter() - began
-        used = process_usage.cpu_seconds(_pids(stack.pid, named))
         time.sleep(IDLE_SECONDS)
-        pids = _pids(stack.pid, named)
-        mb = process_usage.memory_mb(pids)
-        sessions = process_usage.database_sessions(pids[POSTGRES])
-        stopping = time.perf_counter()
-    return Start(seconds, sum(used.values()), time.perf_counter() - stopping, mb, sessions)
+        return Start(seconds, process_usage.memory_mb(_pids(stack.pid, named)))
 
 
 def _pids(stack: int, named: dict[str, int]) -> dict[str, list[int]]:
-    """Return the ids of all processes of the stack by name, with the servers and itself."""
     servers = [pid for pid in process_usage.children_of(stack) if pid not in named.values()]
     with_children = [[pid, *process_usage.children_of(pid)] for pid in servers]
     return {

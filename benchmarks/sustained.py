@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from benchmarks.baseline import noop
 from benchmarks.curves import WORKERS, Point, cpu_of, curve
@@ -19,12 +20,10 @@ ORDERS = 10_000  # of each point of the curve
 
 
 def two(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Measure `count` orders with two processes, as the stack has them."""
     return _sustained("sustained", environment, data, count, workers=2)
 
 
 def one(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Measure `count` orders with a single process."""
     return _sustained("sustained_one", environment, data, count, workers=1)
 
 
@@ -54,11 +53,11 @@ def _rounds(
 ) -> list[float]:  # fmt: skip
     """Return the seconds of each round. before: called before each."""
     seconds: list[float] = []
-    with trade_history(environment, data, accounts_of(count)):
+    with trade_history(data, accounts_of(count)):
         for number in range(environment.rounds):
             before()
-            plan_statements(environment, data, accounts_of(count))
-            seconds.append(sustain(environment, data, count, meter))
+            plan_statements(data, accounts_of(count))
+            seconds.append(sustain(data, count, meter))
             environment.reset()
             report_progress(f"  round {number + 1}: {count / seconds[-1]:,.0f} orders/s")
     return seconds
@@ -66,29 +65,23 @@ def _rounds(
 
 def _noops(environment: BenchEnvironment, count: int, meter: Meter) -> float:
     """Return the seconds to process a backlog of no-ops that was queued while workers paused."""
-    with environment.halted():
-        with app.producer_pool.acquire(block=True) as producer:
-            for number in range(count):
-                noop.apply_async(([number],), queue=EXECUTION, producer=producer)
-        metered = meter.over(count)
-        metered.__enter__()
-        start = time.perf_counter()
-    environment.wait(lambda: environment.waiting(EXECUTION) == 0)
-    seconds = time.perf_counter() - start
-    metered.__exit__(None, None, None)
-    return seconds
+    with ExitStack() as used:
+        with environment.halted():
+            with app.producer_pool.acquire(block=True) as producer:
+                for number in range(count):
+                    noop.apply_async(([number],), queue=EXECUTION, producer=producer)
+            used.enter_context(meter.over(count))
+            start = time.perf_counter()
+        environment.wait(lambda: environment.waiting(EXECUTION) == 0)
+        return time.perf_counter() - start
 
 
 def workers(environment: BenchEnvironment, data: BenchData, count: int) -> Result:
-    """Measure sustained trading with one worker for entries and more, up to `count`."""
-    return curve(
-        environment, "workers", WORKERS, count, lambda size: _with(environment, data, size)
-    )
+    def measure(size: int) -> Point:
+        environment.run(workers=size)
+        meter = Meter(environment.pids)
+        middle = statistics.median(_rounds(environment, data, ORDERS, meter, lambda: None))
+        return {"seconds": middle, "us_an_order": 1e6 * middle / ORDERS,
+                "orders_a_second": ORDERS / middle, **cpu_of(meter)}  # fmt: skip
 
-
-def _with(environment: BenchEnvironment, data: BenchData, workers: int) -> Point:
-    environment.run(workers=workers)
-    meter = Meter(environment.pids)
-    middle = statistics.median(_rounds(environment, data, ORDERS, meter, lambda: None))
-    return {"seconds": middle, "us_an_order": 1e6 * middle / ORDERS,
-            "orders_a_second": ORDERS / middle, **cpu_of(meter)}  # fmt: skip
+    return curve(environment, "workers", WORKERS, count, measure)

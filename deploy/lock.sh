@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 for name in requirements requirements-crypto requirements-buses requirements-observe requirements-dev requirements-clickhouse-tests \
-  requirements-mutation requirements-plots requirements-peers requirements-peers-freqtrade requirements-peers-nautilus requirements-supply; do
+  requirements-mutation requirements-plots requirements-peers requirements-supply; do
   .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
-    --only-binary :all: --no-binary sdnotify --no-emit-index-url --no-emit-find-links "$@" -o "$name.txt" "$name.in"
+    --only-binary :all: --no-emit-index-url --no-emit-find-links "$@" -o "$name.txt" "$name.in"
 done

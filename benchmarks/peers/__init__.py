@@ -1,5 +1,4 @@
-"""Others beside Fillcast on the same machine: task queues, a trading bot, a trading engine.
+"""Task queues beside Fillcast on the same machine: docs/peers.md.
 
-Their packages are no dependencies of the product: `make peers` installs them below var/peers. See
-docs/peers.md.
+`make peers` installs those that are no packages of the product.
 """

@@ -19,23 +19,17 @@ worker_ready.disconnect(dispatch_uid="execution.runtime")
 worker_shutdown.disconnect(dispatch_uid="execution.end")
 app = Celery("peers", broker=os.environ["REDIS_URL"], fixups=[])  # the session is kept
 app.conf.update(
-    broker_connection_retry_on_startup=True,
+    broker_connection_retry_on_startup=True, task_acks_late=True, task_default_queue=QUEUE,
+    task_ignore_result=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1,
     broker_transport_options={
-        "visibility_timeout": STALLED_SECONDS,
-        "unacked_restore_interval": LOOK_SECONDS,
+        "visibility_timeout": STALLED_SECONDS, "unacked_restore_interval": LOOK_SECONDS,
         "unacked_restore_throttle": 1,
     },
-    task_acks_late=True,
-    task_default_queue=QUEUE,
-    task_ignore_result=True,
-    task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=1,
-)
+)  # fmt: skip
 fill_one = app.task(name="peers.fill_one")(job.fill)
 
 
 def publish(signal_id: int, connection_ids: Sequence[str]) -> None:
-    """Enqueue one task for each account."""
     job.mark_published(signal_id)
     with app.producer_pool.acquire(block=True) as producer:
         for arguments in job.arguments(signal_id, connection_ids):

@@ -32,7 +32,6 @@ _runner = asyncio.Runner()
 
 
 def fill(signal_id: int, connection_id: str) -> None:
-    """Fill a signal on one account."""
     order, connection = _order_of(signal_id, connection_id)
     if order.status == Status.FILLED:
         return
@@ -56,10 +55,8 @@ def _order_of(signal_id: int, connection_id: str) -> tuple[Order, ExecutionConne
 
 
 def mark_published(signal_id: int) -> None:
-    """Mark a signal as published, as the baseline does."""
     Signal.objects.filter(pk=signal_id).update(published_at=timezone.now())
 
 
 def arguments(signal_id: int, connection_ids: Iterable[str]) -> list[dict[str, int | str]]:
-    """Return the arguments of one task for each account."""
     return [{"signal_id": signal_id, "connection_id": one} for one in connection_ids]

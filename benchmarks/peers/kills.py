@@ -9,12 +9,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from benchmarks.data import BenchData
 from benchmarks.environment import EXECUTION, BenchEnvironment, report_progress
 from benchmarks.peers.settings import QUEUE
-from benchmarks.peers.sides import Side
+from benchmarks.programs import Program
+from signals.models import Signal
 
 OTHER_WORKERS = ("exits", "sessions", "maintenance")  # besides those for entries
 SHARES = (0.2, 0.4, 0.6, 0.8)
@@ -45,12 +48,36 @@ SELECT count(*) FILTER (WHERE s.times = 1) AS filled_once,
 FROM unnest(%(accounts)s::text[]) AS c (id)
 LEFT JOIN sent s ON s.connection_id = c.id LEFT JOIN ours o ON o.connection_id = c.id
 """
+FILLED = "SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'"
+ORDERS = "SELECT count(*) FROM execution_order WHERE signal_id = %s"
+
+
+@dataclass(slots=True)
+class Side:
+    """Where a side of the comparison runs, and who publishes to it."""
+
+    environment: BenchEnvironment
+    data: BenchData
+    publisher: Program
+
+    def publish(self, count: int) -> tuple[Signal, list[UUID]]:
+        signal, accounts = self.data.signal(self.data.feed(count)), self.data.connections(count)
+        self.publisher.write([signal.pk, [*map(str, accounts)]])
+        return signal, accounts
+
+    def filled(self, signal: Signal) -> int:
+        return int(self.environment.sql(FILLED, signal.pk)[0][0])
+
+    def run(self, count: int, every: float = 0.02) -> Signal:
+        signal, _ = self.publish(count)
+        self.environment.wait(
+            lambda: self.filled(signal) == count, seconds=MOST_SECONDS, every=every
+        )
+        self.publisher.read()
+        return signal
+
+
 Pending = Callable[[Side, Any], int]
-
-
-def _of_celery(side: Side, _: Any) -> int:
-    redis = side.environment.redis
-    return int(redis.llen(QUEUE)) + int(redis.hlen("unacked"))
 
 
 def _of_dramatiq(side: Side, _: Any) -> int:
@@ -58,17 +85,14 @@ def _of_dramatiq(side: Side, _: Any) -> int:
     return sum(int(side.environment.redis.hlen(name)) for name in names)
 
 
-def _of_procrastinate(side: Side, _: Any) -> int:
-    return int(side.environment.sql(JOBS)[0][0])
-
-
 def _of_fillcast(side: Side, published: Any) -> int:
-    return int(side.orders(published) == 0 or not side.environment.nothing_open())
+    is_committed = side.environment.sql(ORDERS, published.pk) != [(0,)]
+    return int(not is_committed or not side.environment.nothing_open())
 
 
 PENDING: Mapping[str, Pending] = {
-    "celery": _of_celery, "dramatiq": _of_dramatiq, "procrastinate": _of_procrastinate,
-    "fillcast": _of_fillcast,
+    "celery": lambda side, _: side.environment.waiting(QUEUE), "dramatiq": _of_dramatiq,
+    "procrastinate": lambda side, _: side.environment.sql(JOBS)[0][0], "fillcast": _of_fillcast,
 }  # fmt: skip
 """Tasks that are queued or being executed; of Fillcast, whether any order is open."""
 
@@ -101,13 +125,11 @@ def _kill(side: Side, count: int, restart: Callable[[], None], pending: Pending)
     settled = _wait(side, published, count, pending, began)
     time.sleep(DONE_SECONDS)
     left = _left(environment, after, published.pk, accounts)
-    left["still_queued"] = pending(side, published)
-    return {"n": count, **left, "in_flight": in_flight, "from_first_kill_s": settled}
+    return {"n": count, **left, "still_queued": pending(side, published), "in_flight": in_flight,
+            "from_first_kill_s": settled}  # fmt: skip
 
 
 def _await_share(side: Side, published: Any, count: int, share: float, pending: Pending) -> None:
-    """Wait until this share of the orders is filled, or nothing is left to do."""
-
     def is_reached() -> bool:
         filled = side.filled(published)
         return filled >= share * count or (filled > 0 and not pending(side, published))
@@ -131,11 +153,8 @@ def _left(
     environment: BenchEnvironment, after: int, signal_id: int, accounts: list[UUID]
 ) -> dict[str, Any]:
     given = {"after": after, "signal": signal_id, "accounts": list(map(str, accounts))}
-    ((once, twice, missing, unrecorded, states),) = environment.sql(LEFT, given)
-    return {
-        "filled_once": once, "filled_twice": twice, "not_filled": missing,
-        "fill_not_recorded": unrecorded, "states": states,
-    }  # fmt: skip
+    names = ("filled_once", "filled_twice", "not_filled", "fill_not_recorded", "states")
+    return dict(zip(names, environment.sql(LEFT, given)[0], strict=True))
 
 
 def kill_workers(environment: BenchEnvironment) -> None:

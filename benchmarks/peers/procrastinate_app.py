@@ -14,18 +14,15 @@ from benchmarks.peers import job
 from benchmarks.peers.settings import LOOK_SECONDS, QUEUE, STALLED_SECONDS
 
 HEARTBEAT_SECONDS = STALLED_SECONDS / 3
+SCHEMA = {"options": "-c search_path=procrastinate,public"}
 app = App(
-    connector=PsycopgConnector(
-        conninfo=os.environ["DATABASE_URL"],
-        kwargs={"options": "-c search_path=procrastinate,public"},
-    ),
+    connector=PsycopgConnector(conninfo=os.environ["DATABASE_URL"], kwargs=SCHEMA),
     worker_defaults={"update_heartbeat_interval": HEARTBEAT_SECONDS},
 )
 fill_one = app.task(name="fill_one", queue=QUEUE)(job.fill)
 
 
 async def retry_stalled_jobs(context: object, timestamp: int) -> None:
-    """Retry the jobs of workers that have died."""
     stalled: Any = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
     for one in stalled:
         await app.job_manager.retry_job(one)
@@ -37,7 +34,6 @@ app.periodic(cron=f"* * * * * */{LOOK_SECONDS}")(
 
 
 def publish(signal_id: int, connection_ids: Sequence[str]) -> None:
-    """Write one job for each account."""
     job.mark_published(signal_id)
     if not _is_open:
         app.open()

@@ -9,7 +9,6 @@ import sys
 
 
 def main() -> None:
-    """Publish until the input ends."""
     peer = importlib.import_module(sys.argv[1])
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:

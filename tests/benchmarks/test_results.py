@@ -8,7 +8,6 @@ from benchmarks.results import (
     as_table,
     bounded,
     compared,
-    from_json,
     percentile,
 )
 
@@ -67,14 +66,6 @@ def result_of(name: str) -> Result:
         name, count=4, seconds=[0.5], baseline="slow", baseline_count=1, baseline_seconds=[0.5],
         target=2,
     )  # fmt: skip
-
-
-def test_stored_results_are_read_again_on_the_same_machine() -> None:
-    line = as_json({"cores": 2, "load": 1.5}, [result_of("one"), result_of("two")])
-    assert from_json(line, {"cores": 2, "load": 0.1}) == [result_of("one"), result_of("two")]
-    assert from_json(line, {"cores": 4, "load": 1.5}) == []
-    earlier = line.replace('"ok":', '"half": true, "ok":')
-    assert from_json(earlier, {"cores": 2, "load": 0.1}) == [result_of("one"), result_of("two")]
 
 
 def test_table_states_each_result_and_its_bar() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import curves, load_samples
 from benchmarks.environment import BenchEnvironment
-from benchmarks.trends import trend
+from benchmarks.load_samples import trend
 
 TIMES = [10.0 * number for number in range(150)]
 MOST = load_samples.MEMORY_SHARE_AN_HOUR
@@ -42,8 +42,7 @@ def test_short_run_proves_nothing() -> None:
 def sample(at: float, **changes: Any) -> dict[str, Any]:
     """A sample in which everything is well; 2,500 orders have ended since the one before."""
     usual: dict[str, Any] = {
-        "at": at, "mb": {"postgres": 300.0, "web": 100.0}, "due_s": 0.1, "dead_share": 0.1,
-        "cpu_s": {"postgres": 0.1 * at, "web": 0.05 * at},
+        "at": at, "mb": {"postgres": 300.0, "web": 100.0}, "due_s": 0.1,
         "pages": {"count": 50, "p50_ms": 30.0, "p99_ms": 90.0},
         "orders": {"signals": 50, "count": 2_500, "p50_ms": 90.0, "p99_ms": 200.0},
     }  # fmt: skip
@@ -57,20 +56,13 @@ def test_first_minutes_are_left_out_unless_too_few_samples_remain() -> None:
     assert load_samples.settled(samples[:2]) == samples[:2]
 
 
-def test_cost_of_an_order_is_what_was_used_between_two_samples() -> None:
-    cost = load_samples.cpu_of_an_order([sample(100), sample(110)])
-    assert cost == pytest.approx({"postgres": 400, "web": 200})
-
-
-def test_bars_notice_growing_lag_slow_pages_and_dead_rows() -> None:
+def test_bars_notice_growing_memory_and_slow_pages() -> None:
     def missed(samples: list[dict[str, Any]], pages: list[float]) -> set[str]:
         found = load_samples.bars_of(samples, pages)
         return {name for name, (value, bar) in found.items() if value > bar}
 
     assert missed([sample(at) for at in TIMES], [90.0] * 100) == set()
-    lagging = [sample(at, due_s=at / 100) for at in TIMES]
-    assert missed(lagging, [90.0] * 98 + [400.0] * 2) == {"lag_seconds_an_hour", "pages_p99_ms"}
-    assert missed([sample(at, dead_share=0.4) for at in TIMES], [90.0]) == {"dead_share"}
+    assert missed([sample(at) for at in TIMES], [90.0] * 98 + [400.0] * 2) == {"pages_p99_ms"}
     growing = [sample(at, mb={"postgres": 300 + at / 10}) for at in TIMES]
     assert missed(growing, [90.0]) == {"memory_share_an_hour"}
 
