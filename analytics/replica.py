@@ -40,8 +40,6 @@ class PrimaryRow(NamedTuple):
 
 
 class ReplicaRow(NamedTuple):
-    """Whether the replica has it."""
-
     is_current: bool
 
 

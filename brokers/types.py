@@ -208,7 +208,6 @@ class ChangeRequest:
 
     @property
     def fields(self) -> frozenset[OrderField]:
-        """What it changes."""
         changed = set()
         if self.terms.quantity != self.present.quantity:
             changed.add(OrderField.QUANTITY)

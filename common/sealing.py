@@ -29,7 +29,6 @@ def new_private_key() -> bytes:
 
 
 def public_key_of(private_key: bytes) -> bytes:
-    """Return the public key of a private key."""
     return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
 
 

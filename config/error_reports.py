@@ -79,7 +79,6 @@ class ErrorReports(logging.Handler):
 
 
 def event_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what is reported of a log line."""
     line = record.msg
     text = str(line.get("event", "")) if isinstance(line, Mapping) else _template_of(record)
     event: dict[str, Any] = {

@@ -64,7 +64,6 @@ class EntryLimit:
 
     @property
     def is_number(self) -> bool:
-        """Whether its value is a number."""
         return self.type in (int, Decimal)
 
 

@@ -22,8 +22,6 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
 
 class UnfoldConfig(BasicAppConfig):  # type: ignore[misc]
-    """unfold with this site."""
-
     def ready(self) -> None:
         """Install the site before the models are registered."""
         admin.site = sites.site = ConsoleSite()

@@ -39,7 +39,6 @@ class Group:
     grew: float = field(default_factory=machine_time)
 
     def add(self, event: Any) -> None:
-        """Add an event."""
         self.events.append(event)
         self.grew = machine_time()
 

@@ -57,7 +57,6 @@ class Answer:
 
     @property
     def is_expected(self) -> bool:
-        """Whether the scenario expects this status."""
         return self.status in self.step.expect
 
     @property

@@ -186,7 +186,6 @@ def _logged_job(
 
 
 def _send(job: Job) -> Outcome:
-    """Send one message."""
     try:
         if job.push is not None:
             return _send_push(job, job.push)
@@ -203,7 +202,6 @@ def _send(job: Job) -> Outcome:
 
 
 def _send_signed(job: Job, signed: SignedMessage) -> Outcome:
-    """Send one message to a signed webhook."""
     try:
         keys = webhooks.secrets_of(job.channel, now=datetime.now(UTC))
         url = channels.open_url(job.channel)

@@ -196,7 +196,6 @@ class RulesForm(forms.Form):
 
 
 def rules_of(channel: Channel) -> dict[str, Any]:
-    """Return a channel's rules as the form's values."""
     return {name: getattr(channel, name) for name in RulesForm.base_fields}
 
 

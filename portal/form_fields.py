@@ -1,5 +1,3 @@
-"""Fields of the portal's forms."""
-
 from typing import Any
 
 from django import forms
@@ -19,7 +17,6 @@ class TextList(forms.CharField):
     """Texts separated by commas."""
 
     def to_python(self, value: Any) -> Any:
-        """Return the list of texts."""
         texts = (text.strip() for text in str(super().to_python(value)).split(","))
         return [text for text in texts if text]
 

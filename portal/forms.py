@@ -223,7 +223,6 @@ def _shown_name(name: str) -> str:
 
 
 def _limit_field(column: Any) -> forms.Field:
-    """Return the form field of a limit's column."""
     label = str(column.verbose_name).replace(" percent", ", %").replace(" seconds", ", seconds")
     shown: dict[str, Any] = {
         "label": label[:1].upper() + label[1:], "help_text": column.help_text, "required": False,

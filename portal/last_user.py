@@ -16,7 +16,6 @@ class LastUserMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         response = self.get_response(request)
         if not request.path_info.startswith(("/api/", "/hooks/")):
             remember_user(request, response)

@@ -180,7 +180,6 @@ class TrailingForm(PositionForm):
 
     @property
     def ends(self) -> bool:
-        """Whether trailing is to end."""
         return bool(self.cleaned_data.get("act") == self.Act.END)
 
     def state_of(self, position: ExecutionPosition) -> str:

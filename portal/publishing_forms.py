@@ -71,8 +71,6 @@ class FeedFields(ChangedFieldsForm, forms.Form):
 
 
 class NewFeedForm(FeedFields):
-    """A new feed."""
-
     is_change = False
     slug = forms.SlugField(
         required=False,

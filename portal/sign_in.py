@@ -86,7 +86,6 @@ class PasswordHashingMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         fields = _password_fields(request)
         if fields is None:
             return self.get_response(request)

@@ -24,7 +24,6 @@ class TimeZoneMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         if request.path_info.startswith(UTC_PATHS):
             return self.get_response(request)
         user: Any = request.user

@@ -92,7 +92,6 @@ def _share(config: pytest.Config) -> frozenset[Path] | None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """State what is left out."""
     return config.stash[LEFT_OUT_REASON]
 
 

@@ -28,7 +28,6 @@ class HangGuardPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
-        """Run the test."""
         self._exit_after(2 * _timeout(item) + self._grace, item.config)
         try:
             return (yield)

@@ -74,7 +74,6 @@ def portal_line(access: str, pages: Iterable[str]) -> str:
 
 
 def role_page() -> str:
-    """Return the whole page."""
     lines = [
         "# Roles and actions",
         "",

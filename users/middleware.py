@@ -76,7 +76,6 @@ class TenantMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         with request_facts(**facts_of(request)):
             return self._answer(request)
 

@@ -81,8 +81,6 @@ class TelegramChat(models.Model):
     """A chat in which a bot has seen a message; its messages count once the provider allows it."""
 
     class Kind(models.TextChoices):
-        """What Telegram calls a chat."""
-
         CHANNEL = "channel", "Channel"
         GROUP = "group", "Group"
         SUPERGROUP = "supergroup", "Group"

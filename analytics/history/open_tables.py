@@ -27,8 +27,6 @@ from users.tenancy import for_all_tenants, on_behalf_of
 
 @dataclass(frozen=True, slots=True)
 class OpenTable:
-    """One of the tables."""
-
     name: str
     columns: tuple[str, ...]
     _find: Callable[[User, Mapping[str, str]], QuerySet[Any]] = field(repr=False)

@@ -38,7 +38,6 @@ class OrderReason:
 
     @property
     def sentence(self) -> str:
-        """The reason as a sentence."""
         return formatting.sentence(self.code, self.status)
 
     @property
@@ -84,7 +83,6 @@ def stated_reason() -> Case:
 
 
 def with_reason(orders: QuerySet[Order], code: str) -> QuerySet[Order]:
-    """Return those of these orders whose reason has this code."""
     return orders.filter(states(code))
 
 

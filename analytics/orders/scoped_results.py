@@ -29,7 +29,6 @@ class ResultLine:
 
     @property
     def badge(self) -> SafeString:
-        """The badge of the order's status."""
         return state_badge(self.order.status)
 
 

@@ -209,7 +209,6 @@ class SignalScope:
     pair: str | None = None
 
     def parameters(self) -> dict[str, object]:
-        """Return the parameters of the statements."""
         return {
             "connections": array(self.connection_ids),
             "start": bounds(self.start)[0],

@@ -297,7 +297,6 @@ def _after_levels(
 
 
 def to_json(state: TradeState) -> dict[str, Any]:
-    """Return the state as JSON values."""
     return {name: _json(value) for name, value in asdict(state).items()}
 
 

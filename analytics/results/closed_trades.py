@@ -51,7 +51,6 @@ class Scope:
         return self.feed_id is not None or self.pair is not None
 
     def parameters(self) -> dict[str, object]:
-        """Return the parameters of the statements."""
         return {
             "connections": array(self.connection_ids),
             "start": self.start,
@@ -144,8 +143,6 @@ class FeeRow(NamedTuple):
 
 
 class FeedRow(NamedTuple):
-    """A feed with a closed trade."""
-
     id: int
     name: str
 

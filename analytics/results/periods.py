@@ -12,8 +12,6 @@ DAY = timedelta(days=1)
 
 
 class Kind(StrEnum):
-    """What a period is."""
-
     DAY = "day"
     WEEK = "week"
     MONTH = "month"

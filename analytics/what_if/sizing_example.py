@@ -93,7 +93,6 @@ class Asked(NamedTuple):
 
     @property
     def stop_unit(self) -> Unit:
-        """The unit of its stop."""
         return self.unit or slippage_unit(self.pair)
 
 

@@ -99,7 +99,6 @@ class StreamingExchange(HookedExchange):
 
 @cache
 def stream_class(name: str) -> Any:
-    """Return the class of an exchange's websockets."""
     return type(name, (StreamingExchange, getattr(importlib.import_module("ccxt.pro"), name)), {})
 
 

@@ -220,7 +220,6 @@ class Mt4Reports(TerminalState):
         ]  # fmt: skip
 
     def levels(self, ticket: Ticket, client_order_id: str) -> OrderReport:
-        """Return the LEVELS report of a ticket."""
         return OrderReport(
             ReportKind.LEVELS, self.spec.connection_id, client_order_id,
             broker_position_id=self.position_id(ticket) if ticket.is_position else "",

@@ -118,7 +118,6 @@ class OpenSnapshots:
         self._by_account: dict[str, tuple[OpenSnapshot | None, OpenSnapshot, OpenSnapshot]] = {}
 
     def record_open(self, snapshot: OpenSnapshot) -> None:
-        """Add a snapshot."""
         unknown = None, snapshot, snapshot
         oldest, between, _ = self._by_account.get(snapshot.account, unknown)
         if snapshot.at < between.at:  # the clock was set back

@@ -238,7 +238,6 @@ class OrderCache:
         return end
 
     def wake(self, record: Record) -> None:
-        """Call the watchers of this order."""
         for wake in list(self._watchers.get((record.connection_id, record.client_order_id), ())):
             wake()
 

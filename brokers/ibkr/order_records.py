@@ -163,7 +163,6 @@ class Record:
         return self._report(ReportKind.FILLED, fill.executions())
 
     def accepted_report(self) -> OrderReport:
-        """Return the report that the broker has accepted the order."""
         return self._report(ReportKind.ACCEPTED)
 
     def end_report(self) -> OrderReport | None:

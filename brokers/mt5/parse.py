@@ -69,7 +69,6 @@ IMMEDIATE = dict.fromkeys((OrderKind.BUY_LIMIT, OrderKind.SELL_LIMIT), (Filling.
 
 
 def mode_of(account_info: Any) -> PositionMode:
-    """Return the position mode of an account."""
     hedging = account_info.margin_mode == MarginMode.RETAIL_HEDGING
     return PositionMode.HEDGING if hedging else PositionMode.NETTING
 

@@ -71,7 +71,6 @@ class Market:
         return self._rates[key]
 
     def set_price(self, symbol: str, bid: Decimal, ask: Decimal, time: datetime) -> None:
-        """Set the current price."""
         instrument = self.by_symbol[symbol]
         instrument.bid, instrument.ask, instrument.quoted_at = bid, ask, time
         self._quoted[instrument.pair] = instrument

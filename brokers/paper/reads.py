@@ -168,7 +168,6 @@ def fills_since(account_id: int, connection_id: str, since: datetime) -> list[Or
 
 
 def instruments() -> list[Instrument]:
-    """Return the listed instruments."""
     with sessions.transaction() as session:
         market = queries.load_market(session)
     return [

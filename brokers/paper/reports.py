@@ -19,7 +19,6 @@ ENDED = {
 
 
 def execution(deal: Deal, currency: str) -> Execution:
-    """Return a deal as an execution."""
     return Execution(f"f{deal.id}", deal.quantity, deal.price, deal.time, deal.commission, currency)
 
 

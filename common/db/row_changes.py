@@ -128,7 +128,6 @@ class ChangedFieldsForm(forms.BaseForm):
             self.cleaned_data[name] = self.stored_value(name)
 
     def stored_value(self, name: str) -> Any:
-        """Return the row's current value of a field."""
         return self.get_initial_for_field(self.fields[name], name)
 
     def changes(self) -> dict[str, Any]:

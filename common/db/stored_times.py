@@ -109,7 +109,6 @@ def register_stored_times(*times: StoredTimes) -> None:
 
 
 def registered_times() -> Sequence[StoredTimes]:
-    """Return what was registered."""
     return tuple(_registered)
 
 

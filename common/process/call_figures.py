@@ -58,7 +58,6 @@ class CallFigures:
         self._lock = threading.Lock()
 
     def count(self, kind: Kind, name: str, operation: str, outcome: str, seconds: float) -> None:
-        """Count one call."""
         key = Key(kind, name, operation, outcome)
         with self._lock:
             if (found := self._sums.get(key)) is None:

@@ -17,5 +17,4 @@ class Gauge(NamedTuple):
     sql: str | Callable[[], str]
 
     def statement(self) -> str:
-        """Return the SQL."""
         return self.sql if isinstance(self.sql, str) else self.sql()

@@ -51,7 +51,6 @@ HIDDEN_NAMES = re.compile("_digest|hash|password|seal|secret")
 
 
 def changed_columns(obj: Model, form: Any) -> list[str]:
-    """Return the columns of a row that a form changed."""
     concrete = {field.name for field in obj._meta.concrete_fields}
     return [name for name in form.changed_data if name in concrete]
 

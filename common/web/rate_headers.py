@@ -39,7 +39,6 @@ class RateLimited(APIView):
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Response:
-        """Add the headers."""
         final = super().finalize_response(request, response, *args, **kwargs)
         if (used := getattr(getattr(request, "_request", None), "rate_usage", None)) is not None:
             scope, usage = used

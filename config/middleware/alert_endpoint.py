@@ -44,8 +44,6 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
 
 
 class Answer(NamedTuple):
-    """What an alert is answered."""
-
     status: int
     body: Mapping[str, Any]
     headers: Mapping[str, str]

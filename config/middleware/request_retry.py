@@ -56,7 +56,6 @@ class RetryMiddleware:
         self._user = AuthenticationMiddleware(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         is_body_complete = _read_body(request)
         before = dict(vars(request))
         response = self.get_response(request)

@@ -72,7 +72,6 @@ class SecondFactorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         user: Any = request.user
         if user.is_authenticated and not has_second_factor(request, user):
             logout(request)  # the factor was enrolled, replaced or reset since sign-in

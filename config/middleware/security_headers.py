@@ -29,7 +29,6 @@ class SecurityHeadersMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         response = self.get_response(request)
         for prefix, policy in POLICIES:
             if request.path_info.startswith(prefix):

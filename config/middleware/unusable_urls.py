@@ -58,7 +58,6 @@ class UnusableUrlMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         if "\0" in request.path_info or is_impossible(request.path_info):
             return self.get_response(request) if _is_api(request) else _plain(404)
         if not _is_api(request) and "\0" in unquote_plus(request.META.get("QUERY_STRING", "")):

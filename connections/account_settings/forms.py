@@ -80,7 +80,6 @@ def _broker_type_choices() -> list[tuple[str, str]]:
 
 
 def broker_type_label(broker_type: str) -> str:
-    """Return the label of a broker type."""
     form = form_if_available(broker_type)
     return form.label if form and form.label else broker_type
 

@@ -33,14 +33,10 @@ class IdleAccount(LaneAccount):
 
 
 class ConnectionId(NamedTuple):
-    """A connection's id."""
-
     id: UUID
 
 
 class BrokerTypeRow(NamedTuple):
-    """A broker type."""
-
     type: str
 
 
@@ -71,7 +67,6 @@ BROKER_TYPES_OF_LANES = Query(
 
 
 def accounts_of_lanes(lanes: Iterable[str]) -> list[LaneAccount]:
-    """Return the accounts of these lanes."""
     return rows(ACCOUNTS_OF_LANES, (array(lanes),))
 
 
@@ -82,7 +77,6 @@ def accounts_outside_lanes(ids: Iterable[UUID], lanes: Iterable[str]) -> list[La
 
 
 def ids_of_lanes(lanes: Iterable[str]) -> list[UUID]:
-    """Return the ids of the connections in these lanes."""
     listed = array(lanes)
     return [row.id for row in rows(IDS_OF_LANES, (listed,))] if listed != NONE else []
 

@@ -92,7 +92,6 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     @admin.display(description="Health")
     def status(self, connection: ExecutionConnection) -> SafeString:
-        """Return the health badge."""
         return badge(*health_badge(connection))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

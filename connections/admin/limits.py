@@ -148,7 +148,6 @@ class TradingPauseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, pause: TradingPause) -> SafeString:
-        """Return the badge of the pause's state."""
         if pause.ended_at is None:
             return badge("paused", "Paused")
         return badge("ok", "Resumed by hand" if pause.is_resumed_by_hand else "Resumed")

@@ -20,7 +20,6 @@ class HostCircuitAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, circuit: HostCircuit) -> SafeString:
-        """Return the badge of the circuit's state."""
         return badge("rejected", "Down") if circuit.opened_at else badge("ok", "Up")
 
     @admin.display(description="Did not answer")
@@ -107,7 +106,6 @@ class EpochAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, epoch: Epoch) -> SafeString:
-        """Return the badge of the epoch's state."""
         if epoch.released_at is None:
             return badge("attention", "Open")
         is_first = epoch.cause == Epoch.Cause.FOUNDED

@@ -58,7 +58,6 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, row: Subscription) -> SafeString:
-        """Return the badge of the subscription's state."""
         if row.archived_at:
             return badge("cancelled", "Ended")
         if row.expires_at and row.expires_at <= market_now():

@@ -1,5 +1,3 @@
-"""Serializers of subscriptions."""
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

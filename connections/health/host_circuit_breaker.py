@@ -151,7 +151,6 @@ def close_answering_circuits(connection_ids: Collection[UUID]) -> list[str]:
 
 
 def open_hosts() -> frozenset[str]:
-    """Return the hosts whose circuits are open."""
     return frozenset(row.host for row in rows(OPEN_HOSTS))
 
 

@@ -103,7 +103,6 @@ class DataConnectionAdmin(ConsoleAdmin):
 
     @admin.display(description="State")
     def state(self, source: DataConnection) -> SafeString:
-        """Return the badge of the status."""
         status = source_status(source, datetime.now(UTC))
         return badge(status.css, status.label)
 

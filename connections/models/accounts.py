@@ -1,5 +1,3 @@
-"""One broker account."""
-
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
@@ -286,7 +284,6 @@ class ExecutionConnection(models.Model):
         return self._health().is_stale(timezone.now(), timedelta(hours=hours))
 
     def has_error(self) -> bool:
-        """Return whether the connection is in error."""
         return self._health().has_error()
 
     def get_health_status(self, known: ConnectionHealth | None = None) -> str:

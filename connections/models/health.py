@@ -13,8 +13,6 @@ STALE_AFTER = timedelta(days=1)
 
 
 class HealthStatus(models.TextChoices):
-    """The status of a connection."""
-
     UNTESTED = "UNTESTED", "Never tested"
     ACTIVE = "ACTIVE", "Healthy"
     ERROR = "ERROR", "Error"
@@ -107,7 +105,6 @@ class ConnectionHealth(models.Model):
         return "stale" if self.is_stale(now, STALE_AFTER) else "healthy"
 
     def has_error(self) -> bool:
-        """Return whether the connection is in error."""
         return self.status == HealthStatus.ERROR
 
     def is_stale(self, now: datetime, after: timedelta) -> bool:

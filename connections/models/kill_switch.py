@@ -1,5 +1,3 @@
-"""Kill switches."""
-
 from __future__ import annotations
 
 from django.conf import settings

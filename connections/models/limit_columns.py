@@ -24,7 +24,6 @@ class LimitColumns(models.Model):
 
     @property
     def limits(self) -> EntryLimits:
-        """Its limits."""
         return EntryLimits._make(getattr(self, name) for name in EntryLimits._fields)
 
     def clean(self) -> None:
@@ -56,7 +55,6 @@ class OwnLimits(LimitColumns):
 
 
 def _column(limit: EntryLimit, *, of_preset: bool) -> models.Field[Any, Any]:
-    """Return the column of a limit."""
     about: dict[str, Any] = {"verbose_name": limit.title, "help_text": limit.help}
     if limit.type is bool:
         return models.BooleanField(default=False, db_default=False, **about)
@@ -128,7 +126,6 @@ def limit_constraints(owner: str) -> list[CheckConstraint]:
 
 
 def subscription_constraints() -> list[CheckConstraint]:
-    """Return the constraints of a subscription's limits."""
     return [
         _positive("subscription_limits_gt_0", OF_SUBSCRIPTION),
         CheckConstraint(
@@ -156,7 +153,6 @@ def _has_own_constraint(limit: EntryLimit) -> bool:
 
 
 def _least(owner: str, limit: EntryLimit) -> CheckConstraint:
-    """Return the constraint of a limit's least value."""
     least = {f"{limit.name}__gt": 0} if limit.least is None else {f"{limit.name}__gte": limit.least}
     words = limit.name.replace("_", " ").capitalize()
     shown = "above 0" if limit.least is None else f"{limit.least} or more"

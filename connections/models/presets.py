@@ -46,7 +46,6 @@ SIZE_FIELDS: dict[SizingMode, tuple[str, ...]] = {
 
 
 def _mode_has_numbers() -> Q:
-    """Return the condition that a preset has the numbers of its mode."""
     condition = Q()
     for mode, names in SIZE_FIELDS.items():
         needed = Q(**{f"{name}__isnull": False for name in names})

@@ -41,7 +41,6 @@ def find(pk: UUID) -> ExecutionConnection:
 
 
 def address(pk: UUID) -> str:
-    """Return the address of a connection's page."""
     return reverse("admin:connections_executionconnection_page", args=[pk])
 
 
@@ -68,7 +67,6 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _choose(request: HttpRequest) -> HttpResponse:
-    """Ask for the broker type."""
     form = BrokerTypeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")

@@ -41,7 +41,6 @@ LAST_ORDERS, ORDERS_WITH_FAILURES = 10, 50
 
 
 def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """The connection's page."""
     connection = shown_connection(pk)
     latest = _latest_orders(pk)
     log_lines = ExecutionLog.objects.filter(order_id__in=[order.pk for order in latest])

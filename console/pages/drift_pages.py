@@ -26,12 +26,10 @@ def find(pk: int) -> DriftItem:
 
 
 def address(pk: int) -> str:
-    """Return the address of a drift item's page."""
     return reverse("admin:execution_driftitem_page", args=[pk])
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The drift item's page."""
     item = find(pk)
     may = can(request, Right.RECONCILE)
     actions = presentation.decision_links(item, "admin:execution_driftitem_") if may else []

@@ -21,7 +21,6 @@ ABOUT_BRACKET = "An entry with a stop loss and at least one target."
 
 
 def oco(request: HttpRequest, **_: Any) -> HttpResponse:
-    """Enter an OCO pair."""
     return _ask(
         request, PairForms, title="OCO pair", about=ABOUT_PAIR, button="Save the pair",
         shared_title="What both legs have in common",
@@ -30,7 +29,6 @@ def oco(request: HttpRequest, **_: Any) -> HttpResponse:
 
 
 def bracket(request: HttpRequest, **_: Any) -> HttpResponse:
-    """Enter a bracket."""
     return _ask(
         request, BracketForms, title="Bracket", about=ABOUT_BRACKET, button="Save the bracket",
         shared_title="Signal",

@@ -39,7 +39,6 @@ class ReleaseForm(forms.Form):
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The epoch's page."""
     epoch = get_object_or_404(Epoch, pk=pk)
     is_open = epoch.released_at is None
     issues = list_open_issues(epoch) if is_open else []

@@ -53,7 +53,6 @@ def find(pk: int) -> Order:
 
 
 def address(pk: int) -> str:
-    """Return the address of an order's page."""
     return reverse("admin:execution_order_page", args=[pk])
 
 

@@ -32,7 +32,6 @@ def find(pk: int) -> Any:
 
 
 def address(pk: int) -> str:
-    """Return the address of a position's page."""
     return reverse("admin:positions_executionposition_page", args=[pk])
 
 
@@ -47,7 +46,6 @@ def orders_of(position: ExecutionPosition) -> list[Order]:
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The position's page."""
     position = find(pk)
     orders = orders_of(position)
     fills = Fill.objects.filter(order_id__in=[o.pk for o in orders]).select_related("order")

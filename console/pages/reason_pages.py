@@ -56,7 +56,6 @@ def affected_accounts(code: str) -> list[AffectedAccount]:
 
 
 def show(request: HttpRequest, code: str, **_: Any) -> HttpResponse:
-    """The reason code's page."""
     known = known_code(code)
     if known is None:
         raise Http404

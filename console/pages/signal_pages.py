@@ -41,7 +41,6 @@ def find(pk: int) -> Signal:
 
 
 def address(signal: Signal) -> str:
-    """Return the address of a signal's page."""
     return reverse("admin:signals_signal_page", args=[signal.pk])
 
 
@@ -284,12 +283,10 @@ def decide(request: HttpRequest, pk: int, to: str, **_: Any) -> HttpResponse:
 
 
 def approve(request: HttpRequest, pk: int, **more: Any) -> HttpResponse:
-    """Approve a signal."""
     return decide(request, pk, Approval.APPROVED, **more)
 
 
 def reject(request: HttpRequest, pk: int, **more: Any) -> HttpResponse:
-    """Reject a signal."""
     return decide(request, pk, Approval.REJECTED, **more)
 
 

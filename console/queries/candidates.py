@@ -252,7 +252,6 @@ def matching_orders(signal: Signal, filters: QueryDict) -> QuerySet[Order]:
 
 
 def matching_archived(signal: Signal, filters: QueryDict) -> QuerySet[ArchivedOrder]:
-    """Return the candidates that match whose orders are in the archive."""
     found = _matching(_in_archive(signal), filters)
     if reason := filters.get("reason"):
         found = found.filter(reason=reason)

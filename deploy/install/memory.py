@@ -7,7 +7,6 @@ LEAST, MOST = 512, 65536
 
 
 def machine_megabytes() -> int:
-    """Return the memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_048_576
 
 

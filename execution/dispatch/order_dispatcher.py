@@ -386,7 +386,6 @@ class OrderDispatcher(threading.Thread):
 
 
 def _trace(outgoing: Outgoing, outcome: CallOutcome, seconds: float) -> None:
-    """Add the call to its signal's trace."""
     failed = isinstance(outcome, BaseException)
     code = str(getattr(outcome, "code", "")) or type(outcome).__name__ if failed else "OK"
     tracing.add(

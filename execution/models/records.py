@@ -59,8 +59,6 @@ class DroppedMessageCount(models.Model):
     """
 
     class Name(models.TextChoices):
-        """What was dropped."""
-
         MALFORMED = "message.malformed", "Message that is no list of ids"
         UNKNOWN_IDS = "message.unknown_ids", "Order in a message that does not exist"
         ENDED = "message.ended", "Order in a message that had ended"

@@ -92,7 +92,6 @@ class PolledAccount:
 
     @property
     def connection_id(self) -> UUID:
-        """The account's connection."""
         return self.row.connection_id
 
 

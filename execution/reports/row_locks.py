@@ -14,8 +14,6 @@ from positions.row_locks import lock_unlocked_sql
 
 
 class LockedOrder(NamedTuple):
-    """An order of which a row is locked."""
-
     client_order_id: str
 
 

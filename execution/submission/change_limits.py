@@ -44,7 +44,6 @@ class ChangedOrder(NamedTuple):
 
     @property
     def side(self) -> Side:
-        """Its side."""
         return SIDES[self.row.side]
 
     @property

@@ -191,7 +191,6 @@ def _sent(
 
 
 def _with_warning(intent: Intent, warning: str) -> Intent:
-    """Add a warning to an intent."""
     if not warning:
         return intent
     warnings = "; ".join(filter(None, [intent.warning, warning]))

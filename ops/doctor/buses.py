@@ -53,7 +53,6 @@ def _lanes(now: datetime) -> list[Check]:
 
 
 def judge_lane(name: str, lane: BusLane | None, now: datetime) -> Check:
-    """Judge one lane."""
     if lane is not None and lane.paused_at is not None:
         detail = f"{name} is paused since {lane.paused_at:%Y-%m-%d %H:%M}: nothing of it is taken."
         return warning(NAME, detail, "Resume it under Lanes from buses in the console.")
@@ -80,7 +79,6 @@ def _messages() -> list[Check]:
 
 
 def judge_bus(sink: BusSink, configured: Sequence[str], now: datetime, has_letters: bool) -> Check:
-    """Judge one bus."""
     behind = round((now - sink.read_to).total_seconds())
     if sink.name not in configured and not sink.name.startswith("python:"):
         detail = f"{sink.name} is not in FILLCAST_BUSES any more."

@@ -66,7 +66,6 @@ class PostgresServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the server's process runs."""
         return self.process is not None and self.process.poll() is None
 
     @property

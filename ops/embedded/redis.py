@@ -43,7 +43,6 @@ class RedisServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the server's process runs."""
         return self.process is not None and self.process.poll() is None
 
     @property

@@ -42,7 +42,6 @@ class Servers:
         return self
 
     def stop(self) -> None:
-        """Stop the servers."""
         for server in (self.redis, self.postgres):
             if server:
                 server.stop()

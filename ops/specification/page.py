@@ -31,7 +31,6 @@ SPECIFIED = (
 
 
 def page() -> str:
-    """Return the page."""
     return "\n".join([HEAD, *(_section(section) for section in SECTIONS)])
 
 

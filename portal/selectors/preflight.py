@@ -47,7 +47,6 @@ class ReasonLine:
 
     @property
     def text(self) -> str:
-        """The sentence of the code."""
         return sentence(self.code)
 
     @property

@@ -71,7 +71,6 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _choose(request: HttpRequest) -> HttpResponse:
-    """Ask for the broker type."""
     form = BrokerTypeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")

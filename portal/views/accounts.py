@@ -57,7 +57,6 @@ def find(request: HttpRequest, pk: UUID) -> Account:
 
 
 def address(pk: UUID) -> str:
-    """Return the address of an account's page."""
     return reverse("portal:account", args=[pk])
 
 

@@ -72,7 +72,6 @@ def _overview(user: User, halts: Sequence[Halt] | None = None) -> dict[str, Any]
 
 @tenants_only
 def overview(request: HttpRequest) -> HttpResponse:
-    """The overview page."""
     shell = shell_of(current_user(request))
     context = _overview(current_user(request), shell.halts)
     return page(

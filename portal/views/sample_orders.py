@@ -26,7 +26,6 @@ MAX_REQUEST_ID = 40
 
 
 def address(pk: UUID) -> str:
-    """Return the address of the page."""
     return reverse("portal:account_sample", args=[pk])
 
 

@@ -57,7 +57,6 @@ class SignalQuerySet(models.QuerySet["Signal"]):
     """Queries for signals."""
 
     def published(self) -> Self:
-        """Published signals."""
         return self.filter(published_at__isnull=False)
 
     def waiting(self) -> Self:
@@ -416,7 +415,6 @@ class Signal(FieldConstraints, StopRuleFields, SlicedEntry):
 
     @property
     def is_published(self) -> bool:
-        """Whether it is published."""
         return self.published_at is not None
 
     @property

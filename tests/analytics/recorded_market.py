@@ -20,8 +20,6 @@ PAIRS = ("EUR/USD", "NZD/USD", "XAU/USD")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the recording."""
-
     at: datetime
     pair: str
     bid: Decimal
@@ -30,7 +28,6 @@ class Line:
 
 @cache
 def lines() -> tuple[Line, ...]:
-    """Return the recording."""
     with gzip.open(DATA / DEFAULT_FILE, "rt") as file:
         return tuple(
             Line(

@@ -83,7 +83,6 @@ def exits(position: ExecutionPosition) -> list[D | None]:
 
 
 def fill_exits(position: ExecutionPosition) -> None:
-    """Fill the exits of a position."""
     sold = sum((quantity or D(0) for quantity in exits(position)), D(0))
     position.exits.update(status="FILLED", filled_quantity=sold, done_at=market_now())
     left = D(1000) - sold

@@ -222,7 +222,6 @@ def test_every_post_takes_a_key_or_is_named_with_its_reason() -> None:
 
 
 def address_of(case: Case, world: World, path: str) -> str:
-    """Return the address of a case's object."""
     for argument, value in case.path(world).items():
         path = path.replace("{" + argument + "}", str(value))
     return path

@@ -1,5 +1,3 @@
-"""What the benchmarks count of processes."""
-
 import os
 import subprocess
 import sys

@@ -125,7 +125,6 @@ def trader(visit: Visit, newcomer: str) -> str:
 
 @pytest.fixture(scope="session")
 def database(running_demo: RunningDemo) -> DemoDatabase:
-    """Return the demo's database."""
     return DemoDatabase(running_demo.folder)
 
 

@@ -63,8 +63,6 @@ WHERE feed.slug = %(slug)s
 
 
 class DemoDatabase:
-    """The database of a running demo."""
-
     def __init__(self, folder: Path) -> None:
         running = json.loads((folder / "running.json").read_text())
         self._url: str = running["DATABASE_URL"]

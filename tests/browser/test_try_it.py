@@ -62,7 +62,6 @@ class Sent:
         page.on("request", lambda request: self.all.append(request))
 
     def to(self, path: str, method: str) -> list[Request]:
-        """Return the requests to a path."""
         return [one for one in self.all if urlsplit(one.url).path == path and one.method == method]
 
     def with_text(self, text: str) -> list[str]:

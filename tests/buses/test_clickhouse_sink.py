@@ -61,7 +61,6 @@ class Engine:
         self.process.wait()
 
     def url(self, database: str) -> str:
-        """Return the URL of a sink."""
         return f"clickhouse://127.0.0.1:{self.port}/{database}"
 
     def rows(self, database: str, statement: str, **parameters: str) -> list[dict[str, Any]]:

@@ -33,7 +33,6 @@ class Cluster:
         self.brokers = self.process.stdout.readline().strip()
 
     def url(self, topic: str) -> str:
-        """Return the URL of a sink."""
         first, *others = self.brokers.split(",")
         return f"kafka://{first}/{topic}?" + "&".join(f"broker={one}" for one in others)
 

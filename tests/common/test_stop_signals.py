@@ -1,5 +1,3 @@
-"""Signals at any moment of a wait end it."""
-
 import signal
 import sys
 import threading

@@ -9,8 +9,6 @@ from common.db.sql import Query, rows
 
 
 class Moment(NamedTuple):
-    """One time."""
-
     at: datetime | None
 
 

@@ -1,5 +1,3 @@
-"""The source of prices that an account is."""
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial

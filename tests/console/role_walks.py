@@ -96,7 +96,6 @@ class Buttons:
         self._marks = {name: f'"{address(name, page, rows)}"' for name, page in acting.items()}
 
     def look_at(self, cell: Cell, response: Any) -> None:
-        """Look for them on a page."""
         html = html_of(response)
         shown = {name for name, mark in self._marks.items() if mark in html}
         cell.expect(set(), shown - self.allowed, "buttons that lead to a refusal")

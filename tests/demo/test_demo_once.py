@@ -66,7 +66,6 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Return the JSON line."""
         summary: dict[str, Any] = json.loads(self.done.stdout.splitlines()[-1])
         return summary
 

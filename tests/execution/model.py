@@ -104,8 +104,6 @@ class Process:
 
 
 class ExecutionModel:
-    """The state of the model."""
-
     def __init__(
         self,
         broker: FakeBroker,

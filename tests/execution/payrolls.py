@@ -52,7 +52,6 @@ def recorded() -> list[Quote]:
 
 
 def set_time(moment: datetime) -> None:
-    """It is this time in the market now."""
     set_market_clock(MarketClock(moment, datetime.now(UTC), 1))
 
 

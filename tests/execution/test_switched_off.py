@@ -41,8 +41,6 @@ LANE = "sessions.5"
 
 
 def ordered(status: str) -> Callable[[Feed], None]:
-    """Return one order in this state."""
-
     def make(feed: Feed) -> None:
         factories.signal(feed)
         factories.live_lease()

@@ -58,8 +58,6 @@ def wait_until(
 
 
 class Process:
-    """One running process."""
-
     def __init__(
         self,
         name: str,
@@ -249,7 +247,6 @@ class Fleet:
         return bool(leases)
 
     def beat(self) -> Process:
-        """Start beat."""
         line = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
         return self.start(ProcessSpec("beat", line, env={"FILLCAST_DB_ROLE": "trade"}))
 

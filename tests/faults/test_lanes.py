@@ -72,7 +72,6 @@ class Laned(FaultEnvironment):
         return {row.lane: row.pid for row in self.ours.rows(OWNERS)}
 
     def sessions(self, name: str, queues: str = "sessions", *, wait: bool = True) -> Process:
-        """Start a session worker."""
         return self.fleet.worker(name, queues, wait=wait, threads=2)
 
     def shared(self, *workers: Process, seconds: float = 20) -> float:

@@ -130,7 +130,6 @@ class Environment:
         self.reports = []
 
     async def wait_until(self, condition: Callable[[], object]) -> None:
-        """Wait for a condition."""
         await until_async(condition)
 
     def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

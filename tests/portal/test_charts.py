@@ -1,5 +1,3 @@
-"""The labels of the portal's line chart."""
-
 from datetime import date
 from decimal import Decimal as D
 

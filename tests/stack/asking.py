@@ -55,7 +55,6 @@ class Cell:
         return self.method in SAFE or bool(self.expected and self.expected <= REFUSED)
 
     def fits(self, outcome: str) -> bool:
-        """Return whether an outcome is as expected."""
         return not is_failure(outcome) and (not self.expected or outcome in self.expected)
 
 

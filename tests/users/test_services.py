@@ -1,5 +1,3 @@
-"""API keys and roles."""
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial

@@ -1,5 +1,3 @@
-"""The tenant of a transaction and of a request."""
-
 from collections.abc import Callable, Iterator
 
 import pytest

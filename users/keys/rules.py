@@ -89,5 +89,4 @@ def ends_soon(key: ApiKey, *, now: datetime) -> bool:
 
 
 def has_ended(key: ApiKey, *, now: datetime) -> bool:
-    """Whether a key has expired."""
     return key.expires_at <= now

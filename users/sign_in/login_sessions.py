@@ -101,7 +101,6 @@ class LastSeenMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
         seen: Mapping[str, Any] = {}
         if request.user.is_authenticated and SESSION_KEY in request.session:
             seen = request.session.get(SEEN) or {"at": 0.0}

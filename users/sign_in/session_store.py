@@ -17,11 +17,9 @@ class SessionStore(db.SessionStore):
 
     @classmethod
     def get_model_class(cls) -> type[LoginSession]:
-        """Return the model of a session."""
         return LoginSession
 
     def create_model_instance(self, data: dict[str, Any]) -> LoginSession:
-        """Return the row to store."""
         row: Any = super().create_model_instance(data)
         row.user_id = int(data[SESSION_KEY]) if SESSION_KEY in data else None
         found: LoginSession = row

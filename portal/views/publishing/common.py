@@ -23,5 +23,4 @@ def feed_page(
 
 
 def address(name: str, feed: Feed, **more: Any) -> str:
-    """Return the address of a page of a feed."""
     return reverse(f"portal:{name}", kwargs={"slug": feed.slug, **more})

@@ -52,7 +52,6 @@ class WaitingEntry(Case):
             raise NotApplicable(f"native: the broker holds {word} orders itself; see {self.other}")
 
     def terms(self, account: EngineAccount) -> dict[str, Any]:
-        """Return the terms of the entry."""
         raise NotImplementedError
 
     def begin(self, account: EngineAccount) -> None:

@@ -1,5 +1,3 @@
-"""Checks for tests of the audit."""
-
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
 from execution.models import Order

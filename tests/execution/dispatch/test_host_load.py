@@ -306,7 +306,6 @@ class Turns:
     async def wait_for(
         self, *names: str, account: int, priority: CallPriority = CallPriority.FIRST
     ) -> None:
-        """Have calls wait for their turns."""
         for name in names:
             self._ends[name] = asyncio.Event()
             self._tasks[name] = asyncio.create_task(self._call(name, account, priority))

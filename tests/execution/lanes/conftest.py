@@ -11,7 +11,6 @@ from tests.execution.lanes.processes import IN_A_LANE
 
 @pytest.fixture(autouse=True)
 def restore_process_lanes() -> Iterator[None]:
-    """Restore the lanes of this process."""
     before = session_lanes._held_lanes
     yield
     session_lanes._held_lanes = before

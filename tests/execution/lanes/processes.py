@@ -29,7 +29,6 @@ def lane_manager(owner: str, *queues: str, lease: float = LEASE) -> LaneLeaseMan
 
 
 def expire_leases(*owners: str) -> None:
-    """Expire the leases of these processes."""
     long_ago = timezone.now() - timedelta(minutes=1)
     WorkerLease.objects.filter(id__in=owners).update(lease_until=long_ago)
     LaneLease.objects.filter(owner__in=owners).update(until=long_ago)

@@ -59,7 +59,6 @@ class Streamed:
         self._feed.step(self.now())
 
     def receive(self, quote: Quote) -> None:
-        """Receive one quote as it is."""
         self._intake.accept(quote)
         self._feed.step(self.now())
 

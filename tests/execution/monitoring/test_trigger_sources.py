@@ -1,5 +1,3 @@
-"""Which prices the triggers of held orders follow."""
-
 from decimal import Decimal as D
 from typing import Any
 

@@ -1,5 +1,3 @@
-"""One clock sets the time from which the next poll reads executions."""
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo

@@ -1,5 +1,3 @@
-"""The lane of these tests."""
-
 from connections.models import LaneLease
 
 LANE = "sessions.5"

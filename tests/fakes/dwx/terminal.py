@@ -98,7 +98,6 @@ class Terminal:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process runs."""
         try:
             os.kill(self._process, 0) if self._process else None
         except ProcessLookupError:

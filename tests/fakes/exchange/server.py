@@ -157,7 +157,6 @@ class Server:
     async def _answer_without_accepting(
         self, request: web.Request, fault: Fault
     ) -> web.StreamResponse:
-        """Answer without accepting the request."""
         if fault.kind == "silent":
             await _wait(fault.seconds)
         if fault.kind in ("drop", "silent"):

@@ -100,7 +100,6 @@ class Venue:
 
     @property
     def listed(self) -> dict[str, Market]:
-        """Return the markets in the exchange's list."""
         return {name: one for name, one in self.markets.items() if name not in self.delisted}
 
     @property
@@ -129,7 +128,6 @@ class Venue:
         return self.margin_modes.get(symbol, "cross")
 
     def leverage(self, symbol: str) -> int:
-        """Return a symbol's leverage."""
         return self.leverages.get(symbol, 10)
 
     def set_margin_mode(self, symbol: str, mode: str) -> None:
@@ -249,7 +247,6 @@ class Venue:
                 lines.write(f"{order.cid}\n")
 
     def _end_other(self, order: Order, status: str) -> None:
-        """End the other order of a pair."""
         for other in self.orders:
             if order.pair and other.pair == order.pair and other is not order and other.is_open:
                 other.status = status

@@ -99,7 +99,6 @@ def fragment(adapter: TypeAdapter[Any], value: Any) -> orjson.Fragment:
 
 
 def encode_arguments(name: str, arguments: Sequence[Any]) -> orjson.Fragment:
-    """Write a call's arguments."""
     return fragment(CALLS[name].argument_types, tuple(arguments))
 
 

@@ -239,6 +239,5 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def reset(self) -> None:
-        """Reset the connection."""
         if self._transport is not None:
             reset_connection(self._transport)

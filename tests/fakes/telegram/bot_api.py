@@ -79,7 +79,6 @@ class BotApi:
         return self._write("message", chat, text, {"from": user, **more})
 
     def edit(self, message: dict[str, Any], text: str) -> None:
-        """Edit a message."""
         kind = "edited_message" if "from" in message else "edited_channel_post"
         self._add(kind, {**message, "text": text, "edit_date": int(time())})
 

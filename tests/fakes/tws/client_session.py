@@ -24,8 +24,6 @@ ENDED = ("Filled", "Cancelled", "ApiCancelled", "Inactive")
 
 
 class ClientSession:
-    """One client's session."""
-
     def __init__(
         self, tws: "FakeTws", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:

@@ -15,7 +15,6 @@ OTHER_RULE = 4711
 
 
 def pack(*fields: Any) -> bytes:
-    """Write one message."""
     body = "".join(f"{_text(field)}\0" for field in fields).encode()
     return struct.pack(">I", len(body)) + body
 
@@ -169,7 +168,6 @@ def open_order(security: Security, o: Any, status: str, margin: Sequence[str] = 
 
 
 def completed_order(security: Security, o: Any, status: str, filled: Decimal, why: str) -> bytes:
-    """Write a completedOrder."""
     return pack(
         101, security.con_id, *security.head(),
         o.action, o.quantity, o.kind, o.limit, o.aux, o.tif, o.oca_group, o.account, "O", 0, o.ref,
@@ -185,7 +183,6 @@ def completed_order(security: Security, o: Any, status: str, filled: Decimal, wh
 
 
 def order_status(o: Any, status: str, filled: Decimal, average: Any) -> bytes:
-    """Write an orderStatus."""
     return pack(
         3, o.order_id, status, filled, o.quantity - filled, average, o.perm_id, o.parent_id,
         average, o.client_id, getattr(o, "why_held", ""), 0,
@@ -193,7 +190,6 @@ def order_status(o: Any, status: str, filled: Decimal, average: Any) -> bytes:
 
 
 def contract_details(req_id: int, s: Security) -> bytes:
-    """Write a contractDetails."""
     return pack(
         10, req_id, s.symbol, s.kind, s.month, 0, "", s.exchange, s.currency, s.local or s.symbol,
         s.symbol, s.symbol, s.con_id, s.min_tick, s.multiplier, "LMT,MKT,STP",
@@ -204,12 +200,10 @@ def contract_details(req_id: int, s: Security) -> bytes:
 
 
 def market_rule(rule_id: int, steps: Sequence[tuple[str, str]]) -> bytes:
-    """Write a marketRule."""
     return pack(93, rule_id, len(steps), *(field for step in steps for field in step))
 
 
 def error(req_id: int, number: int, text: str) -> bytes:
-    """Write an error."""
     return pack(4, 2, req_id, number, text, "")
 
 
@@ -230,5 +224,4 @@ def commission(e: Any) -> bytes:
 
 
 def position(account: str, s: Security, quantity: Decimal, cost: Decimal) -> bytes:
-    """Write a position."""
     return pack(61, 3, account, s.con_id, *s.head(), quantity, cost)

@@ -19,8 +19,6 @@ TIMEOUT_SECONDS = 60
 
 
 class ControlConnection:
-    """A control connection to a running fake TWS."""
-
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
         self._socket.sendall(GREETING)
@@ -69,7 +67,6 @@ class TwsProcess:
         self._wait_for_end()
 
     def close(self) -> None:
-        """Terminate it."""
         self._process.terminate()
         self._wait_for_end()
 

@@ -187,7 +187,6 @@ class Venue:
         self.orders.remove(self.order(ref))
 
     def give(self, account: str, symbol: str, quantity: str, cost: str) -> None:
-        """Give an account a position."""
         held = Decimal(quantity), Decimal(cost)
         self.positions[account, self.security(symbol).con_id] = held
 
