@@ -33,7 +33,7 @@ BENCHES: dict[str, Bench] = {
     # In order of their number of workers (one, two, none), since another one needs a new stack.
     "sustained_one": Bench("sustained.one", 10_000, 1, "orders a second of one worker"),
     "fanout": Bench("fanout.fanout", 1_000, 1.5, "one signal until its last fill is committed"),
-    "idle": Bench("idle.idle", 150, 5, "CPU of the stack while nothing is open"),
+    "idle": Bench("idle.idle", 150, 3, "CPU of the stack while nothing is open"),
     "killswitch": Bench("killswitch.killswitch", 1_000, 1, "a halt of queued orders"),
     "sustained": Bench("sustained.two", 10_000, 1, "orders a second of two workers"),
     "bulkhead": Bench("bulkhead.bulkhead", 1_000, 3, "healthy accounts beside failing ones"),

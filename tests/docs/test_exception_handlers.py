@@ -16,7 +16,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 PRODUCT: list[str] = CONTRACTS["root_packages"]
 BROAD = {"Exception", "BaseException"}
 REASON = "# any: "
-MAX_SHARE = 0.05
+MOST = 54  # broad handlers; lower it when one goes
 
 
 class Handler(NamedTuple):
@@ -73,10 +73,9 @@ except:
     assert sorted(found) == [("x:3", True), ("x:5", True), ("x:7", False), ("x:9", True)]
 
 
-def test_at_most_five_percent_of_handlers_are_broad() -> None:
-    found = handlers()
-    broad = [one.place for one in found if one.is_broad]
-    assert len(broad) <= MAX_SHARE * len(found), broad
+def test_number_of_broad_handlers_only_falls() -> None:
+    broad = [one.place for one in handlers() if one.is_broad]
+    assert len(broad) <= MOST, broad
 
 
 def test_each_broad_handler_has_a_reason() -> None:
