@@ -88,7 +88,7 @@ def _ours(pending: list[OrderRow], context: EvaluationContext) -> tuple[float, f
 def _plain(row: OrderRow) -> Decimal:
     """Size an entry by the risk at its stop, and check three limits."""
     price, step, equity = Decimal("1.1001"), Decimal(1_000), row.equity or Decimal(0)
-    risk = (row.risk_percent or Decimal(1)) / 100 * equity
+    risk = (row.terms.risk_percent or Decimal(1)) / 100 * equity
     quantity = (risk / (price - SL) / step).to_integral_value(ROUND_DOWN) * step
     if quantity < step or quantity * price > 30 * equity or risk > equity / 20:
         return Decimal(0)

@@ -87,7 +87,7 @@ class Portfolio:
             found.notional += one.notional
             found.margin_in_flight += ZERO if one.is_filled else one.margin
             found.risk += one.risk_now(self.leverage)
-            if row.limits.max_symbol_exposure_percent is not None:
+            if row.terms.limits.max_symbol_exposure_percent is not None:
                 of_pair = found.notional_by_pair.get(one.row.pair, ZERO)
                 found.notional_by_pair[one.row.pair] = of_pair + one.notional
             if row.position_mode == PositionMode.NETTING:
@@ -96,7 +96,7 @@ class Portfolio:
 
     def recent(self, row: OrderRow, feed_id: int, at: datetime) -> RecentRow:
         """Return what was sent and is held before the entry `row`."""
-        day = trading_day(row, at).start
+        day = trading_day(row.terms, at).start
         base, _, quote = row.pair.rpartition("/")
         counted = [(one, self._counted(one)) for one in self.trades if one.sent_at >= day]
         nets = {base: ZERO, quote: ZERO}

@@ -37,8 +37,8 @@ def summary_of(replay: Replay) -> dict[str, Any]:
             {"code": code, "count": number} for code, number in _reasons(denied).most_common()
         ],
         **_figures(replay),
-        "max_risk_percent": plain(outcomes[0].case.row.limits.max_portfolio_risk_percent)
-        if outcomes and outcomes[0].case.row.has_preset
+        "max_risk_percent": plain(outcomes[0].case.row.terms.limits.max_portfolio_risk_percent)
+        if outcomes and outcomes[0].case.row.terms.has_preset
         else "",
         "rounding_percent": _percent(wanted_size - sent_size, wanted_size),
         "debts": _debts(outcomes),

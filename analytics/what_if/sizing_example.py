@@ -6,7 +6,6 @@ Nothing is written. Why the account does not trade at the moment (a pause, a tes
 is left out: the example shows sizes and limits.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -35,25 +34,17 @@ from execution.submission.evaluate import decide_entry
 from execution.submission.outcomes import SIDES, EvaluationContext, Intent, touch_price
 from execution.submission.quotes import missing_price
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import LoadedOrder, OrderRow, SignalRow
+from execution.submission.rows import OrderRow, OwnerTerms, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import RiskCategory
 from signals.symbols import slippage_unit
 
 NOT_STORED = 2**62  # above the id of every stored order
-_FIRST_TERM = OrderRow._fields.index("sizing_mode")
 MOST_PAIRS = 200
-_OWN = {name for name in OrderRow._fields if name.startswith("own_")}
 
 
-class Listing(NamedTuple):
-    """What an account's broker lists: the contract size of the pair, and its first pairs."""
-
-    contract_size: Decimal | None
-    pairs: list[str]
-
-
-# The fields of LoadedOrder, then those of Listing: one statement, as each page sends few.
+# The fields of LoadedOrder, then what the account's broker lists: one statement, as each page
+# sends few.
 LOAD = f"""
 WITH orders AS (
   SELECT {NOT_STORED}::bigint AS id, 0::bigint AS signal_id, 'entry' AS leg,
@@ -160,9 +151,7 @@ def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> 
         "market_now": market_now(),
     }  # fmt: skip
     [loaded] = rows(LOAD, parameters)
-    own = len(LoadedOrder._fields)
-    row = _with_preset(LoadedOrder._make(loaded[:own]), preset)
-    listing = Listing._make(loaded[own:])
+    row = _with_preset(loaded, preset)
     signal = _signal(asked)
     context = load_evaluation_context([row], {0: signal})
     levels = _levels(row, context, asked)
@@ -172,10 +161,10 @@ def sizing_example(preset: TradingPreset, connection_id: UUID, asked: Asked) -> 
     decision = decide_entry(row, context, exposure, capabilities_of(row.type, spec))
     shown = Example(
         asked.pair, row.currency or "", row.equity, row.balance, price=levels.price,
-        stop=levels.stop, step=levels.step, minimum=levels.minimum, pairs=tuple(listing.pairs),
+        stop=levels.stop, step=levels.step, minimum=levels.minimum, pairs=tuple(loaded.pairs),
     )  # fmt: skip
     if isinstance(decision, Intent):
-        return replace(shown, **_sent(decision, listing.contract_size))
+        return replace(shown, **_sent(decision, loaded.contract_size))
     if isinstance(decision, Denial):
         return replace(shown, denial=decision)
     return replace(shown, waits=getattr(decision, "code", None) or Code.AWAITING_TRIGGER)
@@ -227,16 +216,15 @@ def _levels(row: OrderRow, context: EvaluationContext, asked: Asked) -> _Levels:
 
 def _with_preset(loaded: Any, preset: TradingPreset) -> OrderRow:
     """Return the order with an unsaved preset's terms instead of the stored one's."""
-    own: Mapping[str, Any] = loaded._asdict()
-    terms = {
-        name: None if name in _OWN else getattr(preset, name)
-        for name in OrderRow._fields[_FIRST_TERM:]
+    own = {name: getattr(loaded, name) for name in OrderRow._fields if name != "terms"}
+    set_here: dict[str, Any] = {
+        name: None if name.startswith("own_") else getattr(preset, name)
+        for name in OwnerTerms._fields
     }
-    row = OrderRow(**{**own, **terms})
-    return row._replace(
+    terms = OwnerTerms(**{**set_here, "decision_provider_id": None})
+    return OrderRow(**own, terms=terms)._replace(
         preset_id=preset.pk, is_active=True, is_paused=False, pause_code=None,
-        subscription_code="", limiting_subscription_id=None, decision_provider_id=None,
-        signal_id=0,
+        subscription_code="", limiting_subscription_id=None, signal_id=0,
     )  # fmt: skip
 
 

@@ -46,14 +46,14 @@ def load_waiting(order_ids: Sequence[int]) -> dict[int, list[int]]:
     """Return the ids of the entries that still wait for a decision, by provider."""
     waiting: dict[int, list[int]] = {}
     for row in _waiting_rows(order_ids):
-        if row.decision_provider_id is not None:
-            waiting.setdefault(row.decision_provider_id, []).append(row.id)
+        if row.terms.decision_provider_id is not None:
+            waiting.setdefault(row.terms.decision_provider_id, []).append(row.id)
     return waiting
 
 
 def load_asked(provider_id: int, order_ids: Sequence[int]) -> Asked | None:
     """Return what to ask a provider about these entries; None if none of them waits for it."""
-    pending = [r for r in _waiting_rows(order_ids) if r.decision_provider_id == provider_id]
+    pending = [r for r in _waiting_rows(order_ids) if r.terms.decision_provider_id == provider_id]
     provider = (
         DecisionProvider.objects.select_related("calendar", "made_with")
         .filter(pk=provider_id)

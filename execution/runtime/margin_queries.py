@@ -208,8 +208,8 @@ def _request(row: OrderRow, instrument: InstrumentRow) -> OrderRequest:
 
 
 def _usual_quantity(row: OrderRow, instrument: InstrumentRow) -> Decimal:
-    if row.sizing_mode != "FIXED" or not row.fixed_quantity:
+    if row.terms.sizing_mode != "FIXED" or not row.terms.fixed_quantity:
         return Decimal(instrument.quantity_min)
     step = instrument.quantity_step
-    quantity: Decimal = row.fixed_quantity // step * step
+    quantity: Decimal = row.terms.fixed_quantity // step * step
     return min(quantity, Decimal(instrument.quantity_max))

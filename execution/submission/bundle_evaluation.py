@@ -121,7 +121,9 @@ def load_exposures(
 
     pending: the rows that are decided; only accounts of entries among them get their sides.
     """
-    limited = {row.pair for row in pending if row.limits.max_symbol_exposure_percent is not None}
+    limited = {
+        row.pair for row in pending if row.terms.limits.max_symbol_exposure_percent is not None
+    }
     found = rows(
         sql.EXPOSURE,
         {
@@ -235,7 +237,7 @@ def decide_slice(
     if broken := netting_denial(row, SIDES[row.side], exposure):
         return broken
     if plan.free is None and (
-        denial := open_positions_denial(exposure, row.limits.max_open_positions)
+        denial := open_positions_denial(exposure, row.terms.limits.max_open_positions)
     ):
         return denial
     if denial := per_minute(row, context.recent.get(row.id, NOTHING_SENT), exposure.flow):

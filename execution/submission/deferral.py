@@ -115,7 +115,7 @@ def seconds_until_due(row: OrderRow, deferred: Deferred, context: EvaluationCont
     if deferred.code is Code.AWAITING_CONDITION and row.id in context.awaited:
         valid_until = context.signal_of(row).valid_until
         return seconds_until_judged(context.awaited[row.id], valid_until)
-    if row.position_id is not None or row.max_signal_age_seconds is None:
+    if row.position_id is not None or row.terms.max_signal_age_seconds is None:
         return min(deferred.seconds, 1.0)
     if row.id in context.plans:  # its age does not end it; the next slice does
         return min(deferred.seconds, 2.0)

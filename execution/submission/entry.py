@@ -126,18 +126,18 @@ def _sizing_of(row: OrderRow, signal: SignalRow, scale: Decimal) -> sizing.Sizin
     scale = _scale_used(row, scale)
     if row.requested_quantity is not None:  # by hand
         return sizing.Sizing(SizingMode.FIXED, scale, fixed_quantity=row.requested_quantity)
-    multiplier = sizing.multiplier_of(row, signal.risk_category, row.subscription_multiplier)
+    multiplier = sizing.multiplier_of(row.terms, signal.risk_category, row.subscription_multiplier)
     return sizing.Sizing(
-        mode=row.sizing_mode,
+        mode=row.terms.sizing_mode,
         multiplier=multiplier * scale,
-        fixed_quantity=row.fixed_quantity,
-        per_balance=row.per_balance,
-        percent_of_balance=row.percent_of_balance,
-        percent_of_equity=row.percent_of_equity,
-        fixed_amount=row.fixed_amount,
-        risk_amount=row.risk_amount,
-        risk_percent=sizing.risk_percent_of(row, signal.risk_category),
-        allow_minimum=row.allow_minimum_quantity,
+        fixed_quantity=row.terms.fixed_quantity,
+        per_balance=row.terms.per_balance,
+        percent_of_balance=row.terms.percent_of_balance,
+        percent_of_equity=row.terms.percent_of_equity,
+        fixed_amount=row.terms.fixed_amount,
+        risk_amount=row.terms.risk_amount,
+        risk_percent=sizing.risk_percent_of(row.terms, signal.risk_category),
+        allow_minimum=row.terms.allow_minimum_quantity,
     )
 
 
@@ -214,7 +214,7 @@ def _levels_at_broker(
     too (docs/adr/0011): the engine guards both levels, and those of a position that slices add to.
     On a hedging account each slice has its own position, and levels (docs/adr/0031).
     """
-    if not (capabilities.native_stops and row.broker_holds_stops):
+    if not (capabilities.native_stops and row.terms.broker_holds_stops):
         return None, None
     if signal.execution_style and row.position_mode != PositionMode.HEDGING:
         return None, None

@@ -144,8 +144,8 @@ def _max_slippage(
     limits = []
     for value, unit_name in (
         (signal.max_slippage_pips, signal.max_slippage_unit),
-        (row.limits.max_slippage_pips, row.limits.slippage_unit),
-        (row.own_max_slippage, row.own_slippage_unit),
+        (row.terms.limits.max_slippage_pips, row.terms.limits.slippage_unit),
+        (row.terms.own_max_slippage, row.terms.own_slippage_unit),
     ):
         if value is not None:
             unit = slippage_unit(row.pair, unit_name or "")

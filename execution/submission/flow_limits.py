@@ -24,7 +24,7 @@ def same_trade(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny a second entry of a feed, symbol and side within the window. Figures: seconds."""
-    window = row.limits.same_trade_window_seconds
+    window = row.terms.limits.same_trade_window_seconds
     if window is None:
         return None
     age = recent.same_trade_age
@@ -39,7 +39,7 @@ def same_trade(
 
 def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | None:
     """Deny an entry, or a slice of one, if the account has sent too many in the last minute."""
-    maximum, sent = row.limits.max_orders_per_minute, recent.sent_in_minute + flow.sent
+    maximum, sent = row.terms.limits.max_orders_per_minute, recent.sent_in_minute + flow.sent
     if maximum is None or sent < maximum:
         return None
     return Denial(Code.MAX_ORDERS_PER_MINUTE, Decimal(sent), Decimal(maximum))
@@ -47,7 +47,7 @@ def per_minute(row: OrderRow, recent: RecentRow, flow: BundleFlow) -> Denial | N
 
 def unusual_size(row: OrderRow, quantity: Decimal, recent: RecentRow) -> Denial | None:
     """Deny a quantity far above the account's usual one. Figures: multiples of it."""
-    maximum = row.limits.max_size_multiple
+    maximum = row.terms.limits.max_size_multiple
     if maximum is None:
         return None
     usual = usual_quantity(recent.last_quantities or ())
@@ -67,12 +67,12 @@ def daily_sums(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny an entry beyond the trading day's notional or volume."""
-    if (maximum := row.limits.max_daily_notional) is not None:
+    if (maximum := row.terms.limits.max_daily_notional) is not None:
         notional = to_stored(recent.day_notional + flow.notional + entry.notional)
         if notional > maximum:
             value = rounded_apart(notional, maximum)
             return Denial(Code.DAILY_NOTIONAL, value, maximum, row.currency or "")
-    if (maximum := row.limits.max_daily_volume) is not None:
+    if (maximum := row.terms.limits.max_daily_volume) is not None:
         volume = recent.day_volume + flow.volumes.get(entry.pair, ZERO) + entry.quantity
         if volume > maximum:
             of = Limit(f"Volume of the day in {entry.pair}", BASE_UNIT)
@@ -84,7 +84,7 @@ def currency_exposure(
     row: OrderRow, entry: NewEntry, recent: RecentRow, flow: BundleFlow
 ) -> Denial | None:
     """Deny an entry after which too much is held or owed in one currency. Figures: % of equity."""
-    maximum = row.limits.max_currency_exposure_percent
+    maximum = row.terms.limits.max_currency_exposure_percent
     if maximum is None:
         return None
     found = _beyond(row, entry, recent, flow, maximum)
@@ -101,7 +101,7 @@ def correlation_warning(row: OrderRow, entry: NewEntry, recent: RecentRow, flow:
 
     Symbols that share a currency move together.
     """
-    maximum = row.limits.correlated_exposure_warning_percent
+    maximum = row.terms.limits.correlated_exposure_warning_percent
     if maximum is None:
         return ""
     found = _beyond(row, entry, recent, flow, maximum)

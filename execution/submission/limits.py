@@ -131,7 +131,7 @@ def _portfolio(entry: SizedEntry) -> Denial | Deferred | None:
     row, exposure = entry.row, entry.exposure
     if broken := netting_denial(row, entry.side, exposure):
         return broken
-    denial = risk.check(entry.on_account, exposure, row.limits, funds_of(row))
+    denial = risk.check(entry.on_account, exposure, row.terms.limits, funds_of(row))
     if denial and (row.pair, entry.side.opposite) in exposure.closing:
         return Deferred(Code.OPPOSITE_CLOSING, detail=row.pair)
     return denial
@@ -159,7 +159,7 @@ def _too_few_slices(entry: SizedEntry) -> Denial | None:
 
 
 def _whole_risk(entry: SizedEntry) -> Denial | None:
-    return risk.trade_risk_denial(entry.risk, entry.row.limits, funds_of(entry.row))
+    return risk.trade_risk_denial(entry.risk, entry.row.terms.limits, funds_of(entry.row))
 
 
 def _signal_total(entry: SizedEntry) -> Denial | None:

@@ -27,7 +27,7 @@ _LIST_MAX = 200  # characters of a list of symbols that a denial states
 
 def symbol_denial(row: OrderRow) -> Denial | None:
     """Deny a pair that the preset or the subscription does not allow."""
-    for patterns in (row.limits.allowed_symbols, row.own_allowed_symbols):
+    for patterns in (row.terms.limits.allowed_symbols, row.terms.own_allowed_symbols):
         if patterns and not is_allowed(row.pair, patterns):
             allowed = ", ".join(patterns)
             return Denial(
@@ -41,13 +41,13 @@ def symbol_denial(row: OrderRow) -> Denial | None:
 
 def hours_denial(row: OrderRow, now: datetime) -> Denial | None:
     """Deny outside of the trading sessions, or while the market is closed. now: market time."""
-    for sessions in (row.limits.trading_sessions, row.own_trading_sessions):
-        if sessions and not is_open(sessions, now, row.trading_day_zone):
-            local = now.astimezone(ZoneInfo(row.trading_day_zone))
-            at, allowed = f"{local:%a %H:%M} {row.trading_day_zone}", ", ".join(sessions)
+    for sessions in (row.terms.limits.trading_sessions, row.terms.own_trading_sessions):
+        if sessions and not is_open(sessions, now, row.terms.trading_day_zone):
+            local = now.astimezone(ZoneInfo(row.terms.trading_day_zone))
+            at, allowed = f"{local:%a %H:%M} {row.terms.trading_day_zone}", ", ".join(sessions)
             detail = f"{at}, not in {allowed}"
             return Denial(Code.OUTSIDE_SESSION, detail=detail, text_value=at, allowed=allowed)
-    if row.limits.market_hours_only and not is_market_open(row.pair, now):
+    if row.terms.limits.market_hours_only and not is_market_open(row.pair, now):
         return Denial(Code.OUTSIDE_MARKET_HOURS, detail=row.pair, text_value=_minute(now))
     return None
 
@@ -55,7 +55,7 @@ def hours_denial(row: OrderRow, now: datetime) -> Denial | None:
 def market_hours_denial(row: OrderRow, instrument: InstrumentRow, now: datetime) -> Denial | None:
     """Deny while the instrument's market is closed, by the hours that are known of it."""
     hours = instrument.hours
-    if not row.limits.market_hours_only or not hours or not is_closed(hours, now):
+    if not row.terms.limits.market_hours_only or not hours or not is_closed(hours, now):
         return None
     opens = opens_at(hours, now)
     until = f" until {_minute(opens)}" if opens else ""
@@ -76,7 +76,11 @@ def hours_warning(row: OrderRow, instrument: InstrumentRow, now: datetime) -> st
 
     Without any hours there is none: nothing is ever known of that market.
     """
-    if not row.limits.market_hours_only or not instrument.hours or is_known(instrument.hours, now):
+    if (
+        not row.terms.limits.market_hours_only
+        or not instrument.hours
+        or is_known(instrument.hours, now)
+    ):
         return ""
     return f"market hours of {instrument.symbol} unknown today, not checked"
 
@@ -86,7 +90,7 @@ def deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> Denial
 
     touch: the best price in the market now. Value, maximum: percent of it.
     """
-    maximum = row.limits.max_price_deviation_percent
+    maximum = row.terms.limits.max_price_deviation_percent
     if maximum is None:
         return None
     own = signal.open_price if row.limit_price is None else row.limit_price  # it may be changed
@@ -109,7 +113,7 @@ def level_deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> 
     targets = (("targets", price) for price in signal.target_prices)
     levels = (("sl", signal.sl), *targets, ("price_limit", signal.price_limit))
     denials = (
-        _unlikely(name, price, touch, row.limits.max_level_deviation_percent)
+        _unlikely(name, price, touch, row.terms.limits.max_level_deviation_percent)
         for name, price in levels
     )
     return next((denial for denial in denials if denial is not None), None)
@@ -117,7 +121,9 @@ def level_deviation_denial(row: OrderRow, signal: SignalRow, touch: Decimal) -> 
 
 def activation_denial(row: OrderRow, activation: Decimal | None, touch: Decimal) -> Denial | None:
     """Deny a trailing stop whose activation price is that far from the market, when it is armed."""
-    return _unlikely("activation_price", activation, touch, row.limits.max_level_deviation_percent)
+    return _unlikely(
+        "activation_price", activation, touch, row.terms.limits.max_level_deviation_percent
+    )
 
 
 def _unlikely(
@@ -138,14 +144,18 @@ def spread_denial(
     Basis points and percent are those of the middle of bid and ask. Value, maximum: in the unit
     of the broken limit, which the detail names.
     """
-    if signal.max_spread is None and row.limits.max_spread is None and row.own_max_spread is None:
+    if (
+        signal.max_spread is None
+        and row.terms.limits.max_spread is None
+        and row.terms.own_max_spread is None
+    ):
         return None
     spread, middle = quote.ask - quote.bid, (quote.ask + quote.bid) / 2
     limits = []
     for maximum, unit_name in (
         (signal.max_spread, signal.max_spread_unit),
-        (row.limits.max_spread, row.limits.max_spread_unit),
-        (row.own_max_spread, row.own_max_spread_unit),
+        (row.terms.limits.max_spread, row.terms.limits.max_spread_unit),
+        (row.terms.own_max_spread, row.terms.own_max_spread_unit),
     ):
         if maximum is not None:
             unit = slippage_unit(row.pair, unit_name or "")

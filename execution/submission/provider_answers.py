@@ -64,9 +64,9 @@ def load_scales(pending: Sequence[OrderRow]) -> dict[int, Decimal | Denial | Def
     Later slices of an entry are not asked about. Reads nothing if no preset has one.
     """
     asked = {
-        row.id: (row.id, row.decision_provider_id, row.attempt)
+        row.id: (row.id, row.terms.decision_provider_id, row.attempt)
         for row in pending
-        if row.decision_provider_id is not None and row.leg == "entry"
+        if row.terms.decision_provider_id is not None and row.leg == "entry"
     }
     if not asked:
         return {}

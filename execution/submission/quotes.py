@@ -143,11 +143,11 @@ def provider_figures(
     it could be a hundred times too small.
     """
     missing = [
-        name for name in PROVIDER_FIELDS.get(row.sizing_mode, ()) if not getattr(signal, name)
+        name for name in PROVIDER_FIELDS.get(row.terms.sizing_mode, ()) if not getattr(signal, name)
     ]
     if missing:
         return Denial(Code.PROVIDER_SIZE_MISSING, detail=", ".join(missing))
-    if row.sizing_mode != SizingMode.EQUITY_RATIO or signal.provider_equity is None:
+    if row.terms.sizing_mode != SizingMode.EQUITY_RATIO or signal.provider_equity is None:
         return ProviderFigures(signal.provider_quantity)
     known = account_conversion(row, context, signal.provider_currency, fresh_only=True)
     if known is None:
@@ -167,7 +167,7 @@ def pairs_priced(
         pairs.update(pairs_between(quote_currency(pair), currency) if currency else ())
     for row in pending:
         signal = signals.get(row.signal_id or 0)
-        if row.sizing_mode == SizingMode.EQUITY_RATIO and row.currency and signal:
+        if row.terms.sizing_mode == SizingMode.EQUITY_RATIO and row.currency and signal:
             pairs.update(pairs_between(signal.provider_currency, row.currency))
         if signal and signal.max_signal_notional is not None:
             sent = totals.sent.get(signal.id, {}) if totals else {}

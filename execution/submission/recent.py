@@ -170,30 +170,35 @@ def recent_of(
     pending: Sequence[OrderRow], signals: Mapping[int, SignalRow]
 ) -> dict[int, RecentRow]:
     """Return by order id what was sent and is held, for the entries whose limits count it."""
-    asked = [_asked(row, signals) for row in pending if row.position_id is None and row.has_preset]
+    asked = [
+        _asked(row, signals) for row in pending if row.position_id is None and row.terms.has_preset
+    ]
     needed = [record for record in asked if any(record[6:9]) or record[9] is not None]
     return {row.id: row for row in rows(RECENT, columns(needed, 10))} if needed else {}
 
 
 def _asked(row: OrderRow, signals: Mapping[int, SignalRow]) -> tuple[Any, ...]:
     """Return the parameters of RECENT for an entry; of a later slice only its minute counts."""
-    is_daily = row.limits.max_daily_notional is not None or row.limits.max_daily_volume is not None
+    is_daily = (
+        row.terms.limits.max_daily_notional is not None
+        or row.terms.limits.max_daily_volume is not None
+    )
     signal = signals.get(row.signal_id or 0)
     of = (row.id, row.connection_id, row.pair, row.side, signal.feed_id if signal else None)
     if row.leg != "entry":
-        return (*of, None, row.limits.max_orders_per_minute is not None, False, False, None)
+        return (*of, None, row.terms.limits.max_orders_per_minute is not None, False, False, None)
     return (
         *of,
         _day_start(row) if is_daily else None,
-        is_daily or row.limits.max_orders_per_minute is not None,
-        row.limits.max_currency_exposure_percent is not None
-        or row.limits.correlated_exposure_warning_percent is not None,
-        row.limits.max_size_multiple is not None,
-        row.limits.same_trade_window_seconds if signal else None,
+        is_daily or row.terms.limits.max_orders_per_minute is not None,
+        row.terms.limits.max_currency_exposure_percent is not None
+        or row.terms.limits.correlated_exposure_warning_percent is not None,
+        row.terms.limits.max_size_multiple is not None,
+        row.terms.limits.same_trade_window_seconds if signal else None,
     )
 
 
 def _day_start(row: OrderRow) -> datetime:
     """Return when the account's trading day began, by the machine's clock."""
-    start = trading_day(row, market_now()).start
+    start = trading_day(row.terms, market_now()).start
     return datetime.now(UTC) + timedelta(seconds=machine_seconds_until(start))

@@ -12,16 +12,60 @@ QUOTE_MAX_AGE_SECONDS = 60
 """An older quote is stale: nothing is decided by it."""
 
 
+class OwnerTerms(NamedTuple):
+    """What the preset of an account and the subscription set, for all orders that have both.
+
+    The preset's columns are NULL without a preset; `validity.validity_error` ends such entries
+    before any of them is read, so only what it checks is optional here.
+
+    limits: of the preset's and the subscription's the tighter ones; own_*: the subscription's,
+    where both are checked.
+    """
+
+    sizing_mode: str
+    fixed_quantity: Decimal | None
+    percent_of_balance: Decimal | None
+    fixed_amount: Decimal | None
+    risk_percent: Decimal | None
+    percent_of_equity: Decimal | None
+    risk_amount: Decimal | None
+    per_balance: Decimal | None
+    small_risk_percent: Decimal
+    normal_risk_percent: Decimal
+    large_risk_percent: Decimal
+    allow_minimum_quantity: bool
+    multiplier: Decimal
+    small_multiplier: Decimal
+    normal_multiplier: Decimal
+    large_multiplier: Decimal
+    own_max_slippage: Decimal | None
+    own_slippage_unit: str | None
+    own_max_spread: Decimal | None
+    own_max_spread_unit: str | None
+    own_allowed_symbols: list[str] | None
+    own_trading_sessions: list[str] | None
+    trading_day_zone: str
+    trading_day_start: time
+    max_signal_age_seconds: int | None
+    broker_holds_stops: bool
+    decision_provider_id: int | None
+    limits: EntryLimits
+
+    @property
+    def has_preset(self) -> bool:
+        """Whether the account has a preset."""
+        return self.max_signal_age_seconds is not None
+
+
 class OrderRow(NamedTuple):
-    """An order with its connection, account, preset and subscription.
+    """An order with its connection and account, and the terms of its owner.
 
     type: the broker type. age: seconds since the order was written. account_age: since the account
     was read.
 
-    The account's columns (`currency` to `account_age`) are NULL until the account was read, and the
-    preset's (from `sizing_mode` on) without a preset. `validity.validity_error`
-    and `eligibility.cannot_trade` end such entries before another of these columns is read, so only
-    those that they check are optional here. pause_*: of the pause that stops an entry.
+    The account's columns (`currency` to `account_age`) are NULL until the account was read.
+    `eligibility.cannot_trade` ends such entries before another of these columns is read, so only
+    those that it checks are optional here. pause_*: of the pause that stops an entry.
 
     subscription_code: why the subscription takes no such entry any more, '' if it does;
     subscription_expires_at: market time. Both empty without a subscription.
@@ -34,9 +78,7 @@ class OrderRow(NamedTuple):
 
     limiting_subscription_id: of the subscription, if it sets a limit of its own.
 
-    limits: of the preset's and the subscription's the tighter ones; own_*: the subscription's,
-    where both are checked. own_stop_loss, own_take_profit, own_valid_until: the entry's own,
-    instead of its signal's.
+    own_stop_loss, own_take_profit, own_valid_until: the entry's own, instead of its signal's.
     """
 
     id: int
@@ -106,50 +148,18 @@ class OrderRow(NamedTuple):
     subscription_expires_at: datetime | None
     preset_id: int | None
     limiting_subscription_id: int | None
-    sizing_mode: str
-    fixed_quantity: Decimal | None
-    percent_of_balance: Decimal | None
-    fixed_amount: Decimal | None
-    risk_percent: Decimal | None
-    percent_of_equity: Decimal | None
-    risk_amount: Decimal | None
-    per_balance: Decimal | None
-    small_risk_percent: Decimal
-    normal_risk_percent: Decimal
-    large_risk_percent: Decimal
-    allow_minimum_quantity: bool
-    multiplier: Decimal
-    small_multiplier: Decimal
-    normal_multiplier: Decimal
-    large_multiplier: Decimal
-    own_max_slippage: Decimal | None
-    own_slippage_unit: str | None
-    own_max_spread: Decimal | None
-    own_max_spread_unit: str | None
-    own_allowed_symbols: list[str] | None
-    own_trading_sessions: list[str] | None
-    trading_day_zone: str
-    trading_day_start: time
-    max_signal_age_seconds: int | None
-    broker_holds_stops: bool
-    decision_provider_id: int | None
-    limits: EntryLimits
-
-    @property
-    def has_preset(self) -> bool:
-        """Whether the account has a preset."""
-        return self.max_signal_age_seconds is not None
+    terms: OwnerTerms
 
 
-# An order is loaded in two parts (`order_loading.py`): what is its own and its account's, and from
-# `sizing_mode` on what its preset and its subscription set, which are the fields before that. The
-# limits are columns of their own.
-_FIELDS = list(get_type_hints(OrderRow).items())
-_OWN = OrderRow._fields.index("sizing_mode")
+# An order is loaded in two parts (`order_loading.py`): what is its own and its account's, and the
+# terms, whose limits are columns of their own.
 _row_type: Any = NamedTuple  # mypy knows only those whose fields are written out
-LoadedOrder: type[Any] = _row_type("LoadedOrder", _FIELDS[:_OWN])
+LoadedOrder: type[Any] = _row_type("LoadedOrder", list(get_type_hints(OrderRow).items())[:-1])
+_TERMS = {**get_type_hints(OwnerTerms), **get_type_hints(EntryLimits)}
 TermsRow: type[Any] = _row_type(
-    "TermsRow", [*_FIELDS[_OWN - 2 : -1], *get_type_hints(EntryLimits).items()]
+    "TermsRow",
+    [("preset_id", Any), ("limiting_subscription_id", Any)]
+    + [(name, kind) for name, kind in _TERMS.items() if name != "limits"],
 )
 
 

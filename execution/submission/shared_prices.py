@@ -31,8 +31,8 @@ class MarketTerms(NamedTuple):
 class PriceTerms(NamedTuple):
     """What the prices of an entry, and the limits of a price, depend on beside its market.
 
-    What these read of an `OrderRow` is here, or is one of the columns of its preset and its
-    subscription: tests/execution/submission/test_shared_prices.py compares them.
+    What these read of an `OrderRow` is here, or is one of its terms, which belong to the preset and
+    the subscription: tests/execution/submission/test_shared_prices.py compares them.
     """
 
     signal_id: int | None

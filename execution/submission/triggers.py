@@ -64,7 +64,11 @@ def must_be_held(row: OrderRow, signal: SignalRow) -> bool:
         return True
     if row.order_type != OrderType.TRAILING_STOP:
         return False
-    slippage = (signal.max_slippage_pips, row.limits.max_slippage_pips, row.own_max_slippage)
+    slippage = (
+        signal.max_slippage_pips,
+        row.terms.limits.max_slippage_pips,
+        row.terms.own_max_slippage,
+    )
     return signal.activation_price is not None or any(limit is not None for limit in slippage)
 
 

@@ -31,7 +31,7 @@ def validity_error(row: OrderRow, signal: SignalRow, context: EvaluationContext)
     """
     if ended := _ended(row, signal, context):
         return ended
-    if row.max_signal_age_seconds is None:
+    if row.terms.max_signal_age_seconds is None:
         return Denial(Code.NO_PRESET)
     age = Decimal(int((context.now - aged_from(row, signal)).total_seconds()))
     # One of the future is no fresher than an old one: the clock was set back since.
@@ -122,7 +122,7 @@ def seconds_left(row: OrderRow, signal: SignalRow, context: EvaluationContext) -
 
 def _max_age(row: OrderRow, context: EvaluationContext) -> int:
     """Return how old the signal of an entry may be when it is sent, in market seconds."""
-    limit = row.max_signal_age_seconds or 0
+    limit = row.terms.max_signal_age_seconds or 0
     if row.order_type == OrderType.MARKET:
         return min(limit, context.market_entry_max_age_seconds)
     return limit

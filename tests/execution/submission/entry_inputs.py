@@ -15,7 +15,14 @@ from execution.submission.evaluate import decide_entry
 from execution.submission.outcomes import Decision, EvaluationContext
 from execution.submission.recent import RecentRow
 from execution.submission.risk import PortfolioExposure
-from execution.submission.rows import ExitRow, InstrumentRow, OrderRow, QuoteRow, SignalRow
+from execution.submission.rows import (
+    ExitRow,
+    InstrumentRow,
+    OrderRow,
+    OwnerTerms,
+    QuoteRow,
+    SignalRow,
+)
 from execution.submission.signal_limits import SignalTotals
 from signals.models import RiskCategory
 
@@ -23,7 +30,7 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 BOOK, SOURCE, FEED = "book", 1, 7
 HUGE = D(10) ** 18
 ORDER: dict[str, Any] = {
-    **dict.fromkeys(OrderRow._fields),
+    **dict.fromkeys((*OrderRow._fields, *OwnerTerms._fields)),
     "id": 1, "status": "PENDING", "connection_id": "c", "signal_id": 1, "leg": "entry",
     "pair": "EUR/USD", "symbol": "", "side": "BUY", "order_type": "MARKET", "time_in_force": "GTC",
     "quantity": D(0), "attempt": 0, "send_retries": 0, "reason": "", "route_state": "",
@@ -77,9 +84,11 @@ POSITION: dict[str, Any] = {
 
 
 def order_row(**fields: Any) -> OrderRow:
-    """Return the usual entry with these differences, those of its limits among them."""
+    """Return the usual entry with these differences, those of its terms and limits among them."""
     limits = {name: fields.pop(name) for name in EntryLimits._fields if name in fields}
-    return OrderRow(**{**ORDER, "limits": LIMITS._replace(**limits), **fields})
+    given = {**ORDER, "limits": LIMITS._replace(**limits), **fields}
+    terms = OwnerTerms(**{name: given.pop(name) for name in OwnerTerms._fields})
+    return OrderRow(**{**given, "terms": terms})
 
 
 def signal_row(**fields: Any) -> SignalRow:

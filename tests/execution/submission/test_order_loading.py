@@ -37,7 +37,7 @@ def test_each_limit_that_only_a_subscription_sets_counts(limit: str, feed: Feed)
     subscription = make.subscription(account, feed, **{limit: value})
     factories.signal(feed)
     (row,) = load_orders(factories.pending())
-    found = getattr(row, OWN[limit]) if limit in OWN else getattr(row.limits, limit)
+    found = getattr(row.terms, OWN[limit]) if limit in OWN else getattr(row.terms.limits, limit)
     assert found == value
     assert row.limiting_subscription_id == subscription.pk
 
@@ -53,7 +53,7 @@ def test_tighter_of_two_values_counts(limit: str, feed: Feed) -> None:
     make.subscription(other, feed, **{limit: loose})
     factories.signal(feed)
     rows = load_orders(factories.pending())
-    assert [getattr(row.limits, limit) for row in rows] == [tight, tight]
+    assert [getattr(row.terms.limits, limit) for row in rows] == [tight, tight]
 
 
 def test_accounts_of_one_preset_share_its_values(feed: Feed) -> None:
@@ -64,14 +64,13 @@ def test_accounts_of_one_preset_share_its_values(feed: Feed) -> None:
     factories.signal(feed)
     loaded = {row.connection_id: row for row in load_orders(factories.pending())}
     third = loaded.pop(str(other.pk))
-    assert (third.multiplier, third.limits.max_quantity) == (D(1), None)
+    assert (third.terms.multiplier, third.terms.limits.max_quantity) == (D(1), None)
     first, second = loaded.values()
-    assert (first.multiplier, first.limits.max_quantity, first.trading_day_start) == (
-        D("1.5"), D(70), time(3),
-    )  # fmt: skip
+    terms = first.terms
+    values = (terms.multiplier, terms.limits.max_quantity, terms.trading_day_start)
+    assert values == (D("1.5"), D(70), time(3))
     assert first.limiting_subscription_id is None
-    assert first.multiplier is second.multiplier
-    assert first.limits is second.limits
+    assert first.terms is second.terms
 
 
 def test_account_without_a_preset_has_none_of_its_values(feed: Feed) -> None:
@@ -80,10 +79,10 @@ def test_account_without_a_preset_has_none_of_its_values(feed: Feed) -> None:
     account.preset = None
     account.save()
     (row,) = load_orders(factories.pending())
-    assert not row.has_preset
-    assert row._asdict()["sizing_mode"] is None
+    assert not row.terms.has_preset
+    assert row.terms._asdict()["sizing_mode"] is None
     assert row.preset_id is None
-    assert row.limits.market_hours_only is False
+    assert row.terms.limits.market_hours_only is False
 
 
 def test_nothing_is_read_for_no_orders(django_assert_num_queries: Any) -> None:
@@ -97,4 +96,4 @@ def test_loaded_parts_are_all_of_a_row(feed: Feed) -> None:
     (row,) = load_orders(factories.pending())
     assert row == OrderRow(**row._asdict())
     assert row.pair == "EUR/USD"
-    assert row.max_signal_age_seconds == 600
+    assert row.terms.max_signal_age_seconds == 600

@@ -12,7 +12,7 @@ from execution.submission.limit_lists import Subject
 from execution.submission.limits import PRICE
 from execution.submission.outcomes import EvaluationContext
 from execution.submission.quotes import market_of
-from execution.submission.rows import OrderRow, TermsRow
+from execution.submission.rows import OrderRow
 from execution.submission.shared_prices import MarketTerms, PriceTerms, SharedPrices
 from execution.submission.sizing import Denial
 from tests.execution.submission.entry_inputs import (
@@ -96,7 +96,7 @@ def test_prices_and_their_limits_depend_on_nothing_but_the_terms(
     for check in PRICE._of[Subject.ENTRY]:
         check(entry)
     assert "order_type" in row.read
-    assert row.read <= {*MarketTerms._fields, *PriceTerms._fields, *TermsRow._fields, "limits"}
+    assert row.read <= {*MarketTerms._fields, *PriceTerms._fields, "terms"}
 
 
 def test_accounts_with_the_same_terms_share_their_prices() -> None:
