@@ -31,11 +31,6 @@ from connections.accounts.snapshots import (
     store_instruments,
 )
 from connections.credentials.provider_secrets import is_secret_sealed_with_current_key
-from connections.credentials.sealing import (
-    are_credentials_sealed_with_key,
-    seal_credentials,
-    sealing_key,
-)
 from connections.decisions.calendars import import_calendar
 from connections.decisions.services import (
     add_decision_provider,
@@ -117,6 +112,11 @@ from connections.presets.services import (
     delete_preset,
     preset_errors,
     preset_version,
+)
+from connections.sealing import (
+    are_credentials_sealed_with_key,
+    seal_credentials,
+    sealing_key,
 )
 from connections.subscriptions.routes import (
     MAX_SHARE,

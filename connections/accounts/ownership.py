@@ -25,9 +25,9 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.account_settings.validation import claim_for, form_if_available, scope_for
 from connections.accounts.broker_identity import uses_owner_given_name
-from connections.credentials.sealing import credentials_digest
 from connections.exposure import describe_open_items, open_items
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.sealing import credentials_digest
 
 SUPERSEDED = (
     "Another connection has passed a test with this account. If the account is yours, change its "

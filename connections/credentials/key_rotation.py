@@ -16,10 +16,10 @@ from alerts.models import TelegramBot
 from alerts.telegram import tokens
 from common.db.sql import columns, rows, run
 from common.errors import ConflictError
+from connections import sealing
 from connections.credentials import provider_secrets as secrets
-from connections.credentials import sealing
-from connections.credentials.sealing import CredentialsError
 from connections.models import DecisionProvider
+from connections.sealing import CredentialsError
 from events import channels, webhooks
 from events.models import Channel
 from events.outbound import RefusedError

@@ -5,8 +5,8 @@ from django.conf import settings
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sealing import CannotOpenError, is_sealed_with_key, open_sealed, seal
-from connections.credentials.sealing import CredentialsError, sealing_key
 from connections.models import DecisionProvider
+from connections.sealing import CredentialsError, sealing_key
 
 MIN_LENGTH, MAX_LENGTH = 16, 200
 

@@ -9,9 +9,9 @@ import structlog
 
 from brokers.types import ConnectionSpec
 from common.errors import MisconfiguredError
-from connections.credentials import sealing
-from connections.credentials.sealing import credentials_digest
+from connections import sealing
 from connections.models import ExecutionConnection
+from connections.sealing import credentials_digest
 
 log = structlog.get_logger(__name__)
 

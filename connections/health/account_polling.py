@@ -27,13 +27,13 @@ from connections.accounts import (
 from connections.accounts.cash_flows import FlowRequest
 from connections.accounts.funding import FundingRequest
 from connections.accounts.outlying_readings import LastReading
-from connections.credentials.sealing import credentials_digest
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
 from connections.exposure import is_monitored_sql
 from connections.health import status_updates
 from connections.health.account_reads import AccountRead, read_account
 from connections.health.connection_checks import CallRunner, run_on_process_loop
 from connections.health.host_circuit_breaker import close_answering_circuits
+from connections.sealing import credentials_digest
 from connections.session_lanes import (
     IN_HELD_LANES_SQL,
     held_lanes_parameters,

@@ -11,9 +11,8 @@ from django.utils import timezone
 
 from common.clocks import market_now
 from common.names import NameField
-from connections import eligibility
+from connections import eligibility, sealing
 from connections.account_settings.validation import LONGEST_CLAIM, LONGEST_SCOPE, scope_for
-from connections.credentials import sealing
 from connections.health import status_updates
 from connections.health.status_updates import RetryPolicy
 from connections.models.health import ConnectionHealth

@@ -77,7 +77,7 @@ MODEL_TERMS = (
                 "`get_credential`, `set_credential` of the account: sealed with a public key, "
                 "opened in trading processes only",
                 "connections/models/accounts.py get_credential",
-                "connections/credentials/sealing.py",
+                "connections/sealing.py",
             ),
             row(
                 "`MonitorPositions`",

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from common.models import TrailLine
 from connections import kill_switch
-from connections.credentials.sealing import open_credentials
 from connections.exposure import open_items
 from connections.models import (
     DataConnection,
@@ -22,6 +21,7 @@ from connections.models import (
     Subscription,
     TradingPreset,
 )
+from connections.sealing import open_credentials
 from execution.models import Order, Status
 from positions.models import ExecutionPosition
 from tests.api.conftest import AsWeb

@@ -7,9 +7,9 @@ import pytest
 from django.db import transaction
 
 from common.db.sql import rows
+from connections import sealing
 from connections.accounts import broker_identity
 from connections.accounts.services import update_connection
-from connections.credentials import sealing
 from connections.models import ExecutionConnection
 from connections.selectors import due_tests
 from tests.connections import make

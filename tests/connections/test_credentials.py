@@ -10,13 +10,13 @@ from pytest_django import Settings
 
 from common.errors import FillcastError, MisconfiguredError
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import sealing
-from connections.credentials.sealing import (
+from connections import sealing
+from connections.models import ExecutionConnection
+from connections.sealing import (
     CredentialsError,
     are_credentials_sealed_with_key,
     open_credentials,
 )
-from connections.models import ExecutionConnection
 from connections.selectors import spec_for, spec_from_row
 from tests.connections import make
 

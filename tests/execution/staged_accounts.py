@@ -16,8 +16,8 @@ from brokers.base import BrokerAdapter
 from brokers.types import ConnectionSpec
 from common.sealing import new_private_key, public_key_of
 from conformance.harness import Harness
-from connections.credentials.sealing import seal_credentials
 from connections.models import ConnectionHealth, ExecutionConnection
+from connections.sealing import seal_credentials
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
 from signals.models import Feed

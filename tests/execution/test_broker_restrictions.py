@@ -9,10 +9,10 @@ from brokers.base import OutcomeUnknown
 from brokers.types import OrderReport, OrderRequest
 from common.reason_codes import Code
 from conformance.harness import InjectedFault
-from connections.credentials.sealing import seal_credentials
 from connections.health import connection_checks
 from connections.health.status_updates import mark_active
 from connections.models import ConnectionHealth, ExecutionConnection, Instrument
+from connections.sealing import seal_credentials
 from events.models import Event
 from execution.models import ExecutionLog, Order
 from execution.runtime.trading_runtime import TradingRuntime

@@ -13,9 +13,9 @@ from django.core.management import call_command
 from brokers import registry
 from brokers.mt5.order_ids import magic_of
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from execution.ids import new_client_order_id
 from execution.models import BrokerListing, Order
 from execution.runtime import trading_runtime

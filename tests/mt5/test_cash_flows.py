@@ -11,7 +11,6 @@ from brokers.mt5.adapter import Mt5Adapter
 from brokers.types import BrokerCashFlow
 from common.db.sql import Query, rows
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.credentials.specs import READ_COLUMNS, ReadRow
 from connections.health.account_polling import read_accounts
 from connections.health.connection_checks import run_on_process_loop
@@ -22,6 +21,7 @@ from connections.models import (
     ExecutionConnection,
     TradingPause,
 )
+from connections.sealing import seal_credentials
 from execution.monitoring.loss_limits import apply_loss_limits
 from tests.connections import make
 from tests.fakes.mt5.fake_terminal import FakeTerminal

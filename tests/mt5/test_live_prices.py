@@ -9,10 +9,10 @@ import pytest
 
 from brokers import registry
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth, TradingPreset
+from connections.sealing import seal_credentials
 from execution.models import Order
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition

@@ -20,9 +20,9 @@ from brokers.paper.models import PaperOrder
 from brokers.types import Quote
 from common.clocks import market_now
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from execution.models import Order
 from execution.runtime import trading_runtime
 from signals.models import Feed

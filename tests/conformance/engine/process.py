@@ -18,10 +18,10 @@ from common.sealing import new_private_key, public_key_of
 from conformance.harness import Harness
 from conformance.registry import CheckFailed
 from connections import eligibility
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import DataConnection, ExecutionConnection, HealthStatus, Instrument
+from connections.sealing import seal_credentials
 from execution.recovery import order_polling
 from execution.runtime import order_streams, trading_runtime
 from prices.selectors import latest

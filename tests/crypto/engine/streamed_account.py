@@ -9,9 +9,9 @@ import pytest
 from brokers import registry
 from brokers.crypto.adapter import CryptoAdapter
 from brokers.crypto.client import ClientPool
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from execution.models import AccountSyncState, Fill, Order
 from execution.runtime import order_streams, trading_runtime
 from signals.models import Feed

@@ -13,9 +13,9 @@ from brokers.crypto.client import ClientPool
 from brokers.types import Check, CheckResult
 from common.reason_codes import Code
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from connections.services import set_credentials
 from execution.models import ExecutionLog, Order
 from execution.runtime import trading_runtime

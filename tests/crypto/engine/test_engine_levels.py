@@ -12,9 +12,9 @@ from brokers.crypto.adapter import CryptoAdapter
 from brokers.crypto.client import ClientPool
 from common.clocks import machine_time
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.models import DriftItem, Order
 from execution.runtime import trading_runtime

@@ -13,10 +13,10 @@ from brokers.crypto.adapter import CryptoAdapter
 from brokers.crypto.client import ClientPool
 from common.clocks import machine_time
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.kill_switch import release_kill_switch
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from execution.models import DriftItem, Order
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition

@@ -10,10 +10,10 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.paper.db_sessions import sessions
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth
+from connections.sealing import seal_credentials
 from connections.services import deactivate
 from execution.models import Order
 from execution.runtime import trading_runtime

@@ -15,10 +15,10 @@ from django.db import connection as database
 
 from brokers.registry import adapter_for
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth
+from connections.sealing import seal_credentials
 from execution.models import WorkerLease
 from prices.selectors import latest
 from tests.connections import make

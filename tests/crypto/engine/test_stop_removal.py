@@ -22,9 +22,9 @@ from brokers.crypto.rate_limits import AccountRateLimits, read_rate
 from brokers.rate_limits import rate_limiter_for
 from brokers.types import ConnectionSpec
 from common.sealing import new_private_key, public_key_of
-from connections.credentials.sealing import seal_credentials
 from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.sealing import seal_credentials
 from execution.models import AccountSyncState
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
