@@ -52,7 +52,7 @@ def limit_all(account: ExecutionConnection) -> None:
     ExecutionConnection.objects.filter(pk=account.pk).update(is_active=False, lane="mt5.fc-1")
     LaneLease.objects.create(
         lane="mt5.fc-1", owner="fc-1", acquired_at=timezone.now(),
-        until=timezone.now() + timedelta(minutes=1),
+        until=timezone.now() + timedelta(hours=1),
     )  # fmt: skip
 
 

@@ -323,10 +323,10 @@ def test_expired_worker_lease_fails() -> None:
             id=role, role=role, host="h", pid=1, lease_until=now + timedelta(seconds=seconds)
         )
 
-    lease("execution+exits", 60)
+    lease("execution+exits", 3600)
     lease("maintenance", -5)
     assert result(trading.workers(), "workers") is FAIL
-    WorkerLease.objects.filter(id="maintenance").update(lease_until=now + timedelta(seconds=60))
+    WorkerLease.objects.filter(id="maintenance").update(lease_until=now + timedelta(hours=1))
     assert result(trading.workers()) is OK
 
 

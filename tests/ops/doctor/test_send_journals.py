@@ -29,7 +29,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
 @pytest.mark.django_db
 def test_process_without_a_journal_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_memory(monkeypatch, True)
-    until = Now() + timedelta(seconds=60)
+    until = Now() + timedelta(hours=1)
     for name, host in (("one", socket.gethostname()), ("two", "elsewhere")):
         WorkerLease.objects.create(id=name, role="exits", host=host, pid=1, lease_until=until)
     found = send_journals.send_journals()
@@ -46,7 +46,7 @@ def test_process_without_a_journal_is_named(folder: Path, monkeypatch: pytest.Mo
 def test_disk_is_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch, is_memory: bool) -> None:
     in_memory(monkeypatch, is_memory)
     assert "No process trades" in send_journals.send_journals().detail  # nor could it keep any
-    until = Now() + timedelta(seconds=60)
+    until = Now() + timedelta(hours=1)
     host = socket.gethostname()
     WorkerLease.objects.create(id="one", role="exits", host=host, pid=1, lease_until=until)
     journal = SendJournal.open(folder, "one")
