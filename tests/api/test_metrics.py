@@ -123,7 +123,7 @@ def test_metrics_that_operators_alert_on(client: Client, token: str) -> None:
     DroppedMessageCount.objects.create(name=DroppedMessageCount.Name.MALFORMED, count=4)
     WorkerLease.objects.create(
         id="a", role="execution+exits", host="h", pid=1,
-        lease_until=market_now() + timedelta(minutes=1),
+        lease_until=market_now() + timedelta(hours=1),
     )  # fmt: skip
     WorkerLease.objects.create(id="b", role="exits", host="h", pid=2, lease_until=market_now())
     make.kill_switch("REDUCING", scope="ALL")

@@ -27,7 +27,7 @@ LIST = "/admin/buses/bussink/"
 
 @pytest.fixture
 def sink(db: None) -> BusSink:
-    return BusSink.objects.create(name=NAME, lease_until=timezone.now() + timedelta(minutes=1))
+    return BusSink.objects.create(name=NAME, lease_until=timezone.now() + timedelta(hours=1))
 
 
 @pytest.fixture
