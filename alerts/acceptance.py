@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from alerts.dialects import AlertUpdate
-from alerts.reading import Alert, AlertOrder, AlertSignal, only_feed
+from alerts.reading import Alert, AlertOrder, AlertSignal, AlertUpdate, only_feed
 from common.clocks import market_now
 from common.errors import NotAllowedError
 from common.reason_codes import Code

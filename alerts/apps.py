@@ -7,8 +7,8 @@ class AlertsConfig(AppConfig):
 
     def ready(self) -> None:
         """Check the mappings of feeds; name what keys set up and what users may export."""
-        from alerts.dialects import read_mapping, without_secrets
         from alerts.key_setups import setups
+        from alerts.reading import read_mapping, without_secrets
         from alerts.stored_times import TIMES
         from common.db.stored_times import register_stored_times
         from signals.feeds.services import register_mapping_check

@@ -18,8 +18,16 @@ from alerts.carry_out.trades import (
     waiting_reversal_error,
 )
 from alerts.carry_out.updates import described, drafts_of, require_clear_cancel
-from alerts.dialects import AlertUpdate, Note, read_mapping, without_secrets
-from alerts.reading import Alert, AlertOrder, ambiguous, read_alert
+from alerts.reading import (
+    Alert,
+    AlertOrder,
+    AlertUpdate,
+    Note,
+    ambiguous,
+    read_alert,
+    read_mapping,
+    without_secrets,
+)
 from alerts.reading.words import fields_of
 from common.errors import FillcastError, InvalidInputError
 from common.money import plain

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from alerts.dialects import read_mapping
+from alerts.reading import read_mapping
 from common.errors import InvalidInputError
 from common.web.api_fields import Json, StrictSerializer, invalid
 from signals.reading.strict_json import MAX_BYTES

@@ -7,8 +7,8 @@ from typing import Any
 
 from django import forms
 
-from alerts.dialects import read_mapping
 from alerts.grammar.mapping import PATHS
+from alerts.reading import read_mapping
 from common.errors import InvalidInputError
 from common.names import one_line
 from signals.feeds.services import end_of_old_token

@@ -9,9 +9,8 @@ from alerts.carry_out.distances import with_distances
 from alerts.carry_out.levels import levels_of, require_near_trade
 from alerts.carry_out.orders import Outcome
 from alerts.carry_out.updates import require_open, trade_of_message
-from alerts.dialects import LevelForm, read_mapping
 from alerts.models import AlertSource, IncomingAlert, TelegramMessage
-from alerts.reading import Alert, AlertSignal, read_alert
+from alerts.reading import Alert, AlertSignal, LevelForm, read_alert, read_mapping
 from alerts.reading.words import reading_text
 from common.errors import InvalidInputError
 from common.reason_codes import Code

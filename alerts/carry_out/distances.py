@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from alerts.dialects import Distance, Unit
+from alerts.reading import Distance, Unit
 from common.currencies import pip_of_quote
 from common.errors import InvalidInputError
 from common.reason_codes import Code

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from alerts.carry_out.sides import require_sides, touch
-from alerts.dialects import LevelForm, may_be_distance, needs_quote, require_near, require_within
+from alerts.reading import LevelForm, may_be_distance, needs_quote, require_near, require_within
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code

@@ -16,7 +16,7 @@ from alerts.carry_out.repeats import is_another_order
 from alerts.carry_out.sequence import late_entry, opened_later, record_order
 from alerts.carry_out.trades import opened_after, waiting_reversal_error
 from alerts.reading import AlertOrder
-from alerts.reading.strategy_meaning import Change
+from alerts.reading.strategy import Change
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from alerts.reading import AlertOrder
-from alerts.reading.strategy_meaning import Change
+from alerts.reading.strategy import Change
 from common.errors import ConflictError
 from common.reason_codes import Code
 from signals.models import Action, Direction, Feed, ReceivedAlert, Signal

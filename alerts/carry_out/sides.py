@@ -4,7 +4,7 @@ them.
 
 from decimal import Decimal
 
-from alerts.dialects import AlertUpdate
+from alerts.reading import AlertUpdate
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code

@@ -17,9 +17,17 @@ from alerts.carry_out.sides import require_sides
 from alerts.carry_out.sizes import size_note
 from alerts.carry_out.trades import require_another_trade
 from alerts.carry_out.updates import carry_out_update
-from alerts.dialects import AlertUpdate, read_mapping
 from alerts.models import AlertSource, IncomingAlert
-from alerts.reading import Alert, AlertOrder, AlertSignal, ambiguous, only_feed, read_alert
+from alerts.reading import (
+    Alert,
+    AlertOrder,
+    AlertSignal,
+    AlertUpdate,
+    ambiguous,
+    only_feed,
+    read_alert,
+    read_mapping,
+)
 from common.clocks import market_at
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.reason_codes import Code

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from alerts.dialects import SIZING, Note
+from alerts.reading import SIZING, Note
 
 
 def size_note(notes: Iterable[Note]) -> str:

@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from alerts.dialects import AlertUpdate, Dialect
 from alerts.models import AlertSource, IncomingAlert
-from alerts.reading import AlertOrder, AlertSignal
+from alerts.reading import AlertOrder, AlertSignal, AlertUpdate, Dialect
 from common.clocks import market_at
 from common.db.sql import rows
 from common.errors import InvalidInputError

@@ -16,8 +16,8 @@ from alerts.carry_out.levels import require_near_trade
 from alerts.carry_out.sequence import BOTH, require_in_order
 from alerts.carry_out.sides import require_direction
 from alerts.carry_out.trades import Moment, has_filled, moment_of, only_trade
-from alerts.dialects import AlertUpdate
 from alerts.models import TelegramMessage
+from alerts.reading import AlertUpdate
 from common.errors import ConflictError, InvalidInputError
 from common.money import plain
 from common.reason_codes import Code

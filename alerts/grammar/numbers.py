@@ -1,7 +1,7 @@
 """Numbers as people write them in texts: points, decimal commas, thousands. Pure."""
 
 import re
-from decimal import Decimal
+from decimal import ROUND_DOWN, Context, Decimal
 
 from alerts.grammar.reading import ambiguous, excerpt, not_understood
 from common.errors import InvalidInputError
@@ -16,6 +16,15 @@ _POINT_AND_THREE = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 _K = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)k", re.ASCII | re.IGNORECASE)
 _ALIKE = 2  # how many times the highest price of a list may be the lowest one
 _COMMA = re.compile(r"(0|[1-9][0-9]*),([0-9]+)", re.ASCII)
+
+
+EXACT, PLACE = Context(prec=40, rounding=ROUND_DOWN), Decimal("1e-18")
+
+
+def equal_parts(count: int) -> list[Decimal]:
+    """Return equal shares of a trade, the last one with the rest."""
+    part = EXACT.quantize(EXACT.divide(Decimal(1), Decimal(count)), PLACE)
+    return [*[part] * (count - 1), 1 - part * (count - 1)]
 
 
 def read_number(text: str, *, field: str = "") -> Decimal:

@@ -6,14 +6,20 @@ edge that the market reaches first counts. Targets without shares get equal ones
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
-from decimal import ROUND_DOWN, Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from alerts.grammar.entry_price import read_entry_price
 from alerts.grammar.levels import require_plausible
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.numbers import mixed_separators, read_number, thousands_with_point
+from alerts.grammar.numbers import (
+    EXACT,
+    equal_parts,
+    mixed_separators,
+    read_number,
+    thousands_with_point,
+)
 from alerts.grammar.reading import ONE, Dialect, Note, Reading, ambiguous, excerpt, not_understood
 from alerts.grammar.separators import with_clear_numbers
 from alerts.grammar.slots import Slots
@@ -25,9 +31,6 @@ from common.errors import InvalidInputError
 from common.money import plain
 from signals.common_names import is_spoken, other_names
 from signals.models import Action, Direction
-
-_SHARE = Context(prec=40, rounding=ROUND_DOWN)
-_PLACE = Decimal("1e-18")
 
 
 def read_entry(
@@ -220,7 +223,7 @@ def _targets(prices: list[Decimal], parts: Slots) -> Iterator[dict[str, str]]:
             field="targets", write="Write a share beside each target, or beside none.",
         )  # fmt: skip
     if given:
-        fractions = [_SHARE.divide(read_number(share), Decimal(100)) for share in given]
+        fractions = [EXACT.divide(read_number(share), Decimal(100)) for share in given]
         if sum(fractions) != ONE:
             raise ambiguous(
                 "Percents beside targets that do not add up to 100", "shares of the trade",
@@ -228,11 +231,7 @@ def _targets(prices: list[Decimal], parts: Slots) -> Iterator[dict[str, str]]:
                 write="Write shares that add up to 100 %, or leave the percents out.",
             )  # fmt: skip
     else:
-        count = len(parts.targets)
-        part = _SHARE.quantize(_SHARE.divide(ONE, Decimal(count)), _PLACE)
-        fractions = [part] * len(prices)
-        if len(prices) == count:
-            fractions[-1] = ONE - part * (count - 1)
+        fractions = equal_parts(len(parts.targets))[: len(prices)]
     for price, fraction in zip(prices, fractions, strict=True):
         yield {"price": _text(price), "fraction": plain(fraction)}
 

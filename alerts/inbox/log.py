@@ -7,8 +7,8 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from alerts.carry_out.orders import main_signal
-from alerts.dialects import without_secrets
 from alerts.models import AlertState, IncomingAlert
+from alerts.reading import without_secrets
 from common.db.sql import Query, rows
 from common.errors import InvalidInputError
 from common.reason_codes import Code

@@ -18,11 +18,10 @@ from django.db import DatabaseError, InterfaceError, transaction
 from alerts.carry_out.chat import remember_message
 from alerts.carry_out.signals import carry_out_alert, waiting_time, written_at
 from alerts.carry_out.updates import remember_without_trade
-from alerts.dialects import AlertUpdate, read_mapping
 from alerts.inbox.notices import notify_refused
 from alerts.inbox.storing import refusal_values
 from alerts.models import AlertState, IncomingAlert
-from alerts.reading import read_alert
+from alerts.reading import AlertUpdate, read_alert, read_mapping
 from common.clocks import machine_time
 from common.db.errors import is_database_trouble, is_transient
 from common.db.sql import Query, periodic_rows, periodic_run, rows, run

@@ -13,9 +13,8 @@ from typing import Any
 
 from alerts.acceptance import require_acceptable, require_approved
 from alerts.carry_out.sizes import size_note
-from alerts.dialects import AlertUpdate, read_mapping, without_secrets
 from alerts.models import AlertSource, AlertState, IncomingAlert, Refusal
-from alerts.reading import Alert, AlertOrder, read_alert
+from alerts.reading import Alert, AlertOrder, AlertUpdate, read_alert, read_mapping, without_secrets
 from common.clocks import machine_seconds_until, market_now
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
 from common.operational.current import settings_now

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from alerts.dialects import AlertUpdate, Dialect, Distance, LevelForm, Note
-from alerts.reading.strategy_meaning import Meaning
+from alerts.grammar.reading import AlertUpdate, Dialect, Distance, LevelForm, Note
+from alerts.reading.strategy import Meaning
 from common.errors import InvalidInputError
 from signals.models import Action, Direction
 from signals.reading.draft import SignalDraft

@@ -5,7 +5,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from alerts.dialects import AlertUpdate
+from alerts.grammar.reading import AlertUpdate
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal
 from common.money import plain
 from common.stop_rules import RULE_DISTANCES

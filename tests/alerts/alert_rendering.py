@@ -2,8 +2,15 @@
 
 from collections.abc import Sequence
 
-from alerts.dialects import NO_MAPPING, AlertMapping, AlertUpdate
-from alerts.reading import Alert, AlertOrder, AlertSignal, read_alert
+from alerts.reading import (
+    NO_MAPPING,
+    Alert,
+    AlertMapping,
+    AlertOrder,
+    AlertSignal,
+    AlertUpdate,
+    read_alert,
+)
 from common.errors import InvalidInputError
 from common.money import plain
 from signals.models import Action

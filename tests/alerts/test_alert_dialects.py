@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.dialects import AlertMapping, read_mapping, without_secrets
 from alerts.grammar.numbers import read_number
-from alerts.reading import read_alert
+from alerts.reading import AlertMapping, read_alert, read_mapping, without_secrets
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from tests.alerts.alert_rendering import rendered

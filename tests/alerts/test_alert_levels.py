@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.carry_out import trades as alert_trades
-from alerts.dialects import needs_quote
 from alerts.grammar.emoji import is_plain
 from alerts.preview import preview_alert
-from alerts.reading import AlertSignal, read_alert
+from alerts.reading import AlertSignal, needs_quote, read_alert
 from common.clocks import market_now
 from common.errors import FillcastError, InvalidInputError
 from common.reason_codes import Code

@@ -9,13 +9,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.dialects import Dialect
-from alerts.dialects.envelopes import from_form
+from alerts.forms.envelopes import from_form
 from alerts.grammar.characters import readable
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.signature import without_signature
 from alerts.grammar.tokens import raw_tokens
-from alerts.reading import Alert, read_alert
+from alerts.reading import Alert, Dialect, read_alert
 from common.errors import InvalidInputError
 from tests.alerts.alert_rendering import rendered
 

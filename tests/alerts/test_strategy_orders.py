@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from alerts.reading.strategy_meaning import (
+from alerts.reading.strategy import (
     Change,
     MarketPosition,
     Meaning,
@@ -149,7 +149,7 @@ def test_reduction_without_sizes_names_the_missing_field() -> None:
 
 
 def test_no_two_rows_of_the_table_are_equal() -> None:
-    from alerts.reading.strategy_meaning import TABLE
+    from alerts.reading.strategy import TABLE
 
     keys: list[Any] = [case[:3] for case in TABLE]
     assert len(set(keys)) == len(keys) == 10

@@ -1,11 +1,12 @@
 """Find the dialect of an alert, and read it. Pure."""
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from alerts.dialects import comma_command, key_values, objects, strategy_sentence
-from alerts.dialects.envelopes import from_form, message_of, without_mark
+from alerts.forms import commands, objects, sentence
+from alerts.forms.envelopes import from_form, message_of
 from alerts.grammar import text_entry, updates
 from alerts.grammar.bare_entry import with_doubt
 from alerts.grammar.characters import readable
@@ -37,7 +38,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     Raises InvalidInputError: BODY_NOT_JSON, ALERT_NOT_UNDERSTOOD, ALERT_AMBIGUOUS and those of its
     fields. Each names what to write instead.
     """
-    body = without_mark(body)
+    body = body.removeprefix(codecs.BOM_UTF8)
     start = body.lstrip()[:1]
     if not start or _is_json(body.lstrip()) or len(body) > strict_json.MAX_BYTES:
         parsed = strict_json.parse(body)
@@ -76,14 +77,14 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
     plain = readable(_with_mapped_words(_without_ignored(text, mapping), mapping)).strip()
     if not plain:
         raise not_understood("It has no words.", WRITE)
-    if strategy_sentence.is_sentence(plain):
-        return strategy_sentence.read_sentence(plain, mapping)
-    if comma_command.is_comma_command(plain):
-        return comma_command.read_comma_command(plain, mapping)
-    if key_values.is_command_block(plain):
-        return key_values.read_command_block(plain, mapping)
-    if key_values.is_key_value(plain):
-        return key_values.read_key_value(plain, mapping)
+    if sentence.is_sentence(plain):
+        return sentence.read_sentence(plain, mapping)
+    if commands.is_comma_command(plain):
+        return commands.read_comma_command(plain, mapping)
+    if commands.is_command_block(plain):
+        return commands.read_command_block(plain, mapping)
+    if commands.is_key_value(plain):
+        return commands.read_key_value(plain, mapping)
     signal, notes = without_signature(plain)
     reading = _read_words(signal, mapping, trend_of(text), notes)
     sizes = [note.text for note in notes if note.reason == SIZING]

@@ -1,8 +1,9 @@
-"""Parse the text of an alert. Pure: nothing is looked up or written.
+"""What an alert does, from what its form says. Pure: nothing is looked up or written.
 
-An alert is a signal as the API accepts it, a close by symbol, the order of a strategy in the
-charting platform's placeholders (docs/tradingview.md), or a text of another dialect, which
-`alerts.dialects` translates into one of these or into an update of an open trade (docs/alerts.md).
+Every form becomes an object of our own fields, or an update of an open trade. Here it becomes a
+signal as the API accepts it, a close by symbol, or the order of a strategy; what could be two of
+them is refused with both readings. `alerts.carry_out` resolves what the market and the open trades
+decide: `AlertSignal.opposite`, `levels_alone`, `distances`, `level_form`.
 """
 
 import hashlib
@@ -10,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from alerts.dialects import NO_MAPPING, AlertMapping, Dialect, LevelForm, Note, Reading, translate
+from alerts.grammar.mapping import NO_MAPPING, AlertMapping
 from alerts.grammar.position_words import unclear_word
+from alerts.grammar.reading import Dialect, Note, Reading
 from alerts.grammar.turning_words import postponing, share_in, taken_back, turning_in_name
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
-from alerts.reading.scale import require_prices
-from alerts.reading.strategy_order import is_strategy_order, read_strategy_order
-from alerts.reading.symbol_close import read_close
+from alerts.reading.orders import read_close, read_strategy_order, require_prices
+from alerts.reading.strategy import POSITIONS
+from alerts.reading.translate import translate
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.models import Action, Direction, OrderType
@@ -48,7 +50,7 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
     key = hashlib.sha256(body.strip()).hexdigest()
     if reading.update is not None:
         return replace(reading.update, key=key, dialect=reading.dialect, notes=reading.notes)
-    alert = _read_document(reading)
+    alert = _resolved(reading)
     if isinstance(alert, AlertOrder):
         notes = (*reading.notes, *_unused_levels(alert, reading.document))
         return replace(alert, dialect=reading.dialect, notes=notes, level_form=reading.level_form)
@@ -58,32 +60,27 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
     )  # fmt: skip
 
 
-def _unused_levels(order: AlertOrder, parsed: Mapping[str, Any]) -> Iterator[Note]:
-    """Yield a note for each level of an order that opens nothing: a strategy's template has them
-    in each message."""
-    if order.opening is None and order.opening_error is None:
-        for name in ("sl", "stop_loss", "tp", "take_profit", "targets"):
-            if parsed.get(name) not in (None, ""):
-                yield Note(name, "an order that opens nothing has no levels")
-
-
-def _read_document(reading: Reading) -> AlertSignal | AlertOrder:
+def _resolved(reading: Reading) -> AlertSignal | AlertOrder:
     parsed = reading.document
     _require_meant(parsed, taken_back)
-    if is_strategy_order(parsed):
-        return read_strategy_order(parsed, needs_time=reading.needs_time, form=reading.level_form)
     action = str(parsed.get("action") or "").strip().upper()
-    referred = parsed.get("refers_to") or parsed.get("refers_to_external_id")
+    has_position = any(parsed.get(name) is not None for name in POSITIONS)
+    if has_position or action in Direction.values:
+        return read_strategy_order(parsed, needs_time=reading.needs_time, form=reading.level_form)
     if action == Action.CLOSE:
         _require_meant(parsed, postponing)
         if parsed.get("close_fraction") is None:
             _require_meant(parsed, share_in)
+        if not (parsed.get("refers_to") or parsed.get("refers_to_external_id")):
+            return read_close(parsed)
     elif action != Action.MODIFY:
         _require_meant(parsed, turning_in_name)
-    if action == Action.CLOSE and not referred:
-        return read_close(parsed)
     _require_known_action(action)
-    draft = _in_prices(read_signal(parsed), reading.level_form)
+    draft = read_signal(parsed)
+    try:
+        require_prices(draft, reading.level_form)
+    except InvalidInputError as error:
+        raise InvalidSignalError(field_errors(error), (draft,)) from error
     if reading.may_end and draft.direction:
         return AlertSignal(draft, OTHER_SIDE[draft.direction])
     try:
@@ -106,13 +103,6 @@ def _require_known_action(action: str) -> None:
     raise InvalidInputError(Code.FIELD_INVALID, detail, field="action")
 
 
-def _in_prices(draft: SignalDraft, form: LevelForm) -> SignalDraft:
-    try:
-        return require_prices(draft, form)
-    except InvalidInputError as error:
-        raise InvalidSignalError(field_errors(error), (draft,)) from error
-
-
 def _require_meant(parsed: Mapping[str, Any], find: Callable[[str], str]) -> None:
     """Raise InvalidInputError for a note with words that contradict what the other fields order.
 
@@ -130,8 +120,8 @@ def _require_meant(parsed: Mapping[str, Any], find: Callable[[str], str]) -> Non
 def ambiguous(direction: Direction, dialect: Dialect = Dialect.OWN) -> InvalidInputError:
     """Return the error for an alert with only a side, with both ways to read it."""
     opens, closes = ("long", "short") if direction == Direction.BUY else ("short", "long")
-    write = _WRITE.get(dialect, _WRITE_OBJECT).format(opens=opens, OPENS=opens.upper(),
-                                                      closes=closes)  # fmt: skip
+    write = _WRITE.get(dialect, _WRITE_OBJECT)
+    write = write.format(opens=opens, OPENS=opens.upper(), closes=closes)
     detail = (
         f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. {write}"
     )
@@ -153,3 +143,12 @@ def _opposite(draft: SignalDraft) -> Direction | None:
     if draft.sl is None and not draft.targets:
         raise ambiguous(draft.direction)
     return OTHER_SIDE[draft.direction]
+
+
+def _unused_levels(order: AlertOrder, parsed: Mapping[str, Any]) -> Iterator[Note]:
+    """Yield a note for each level of an order that opens nothing: a strategy's template has them
+    in each message."""
+    if order.opening is None and order.opening_error is None:
+        for name in ("sl", "stop_loss", "tp", "take_profit", "targets"):
+            if parsed.get(name) not in (None, ""):
+                yield Note(name, "an order that opens nothing has no levels")

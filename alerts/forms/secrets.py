@@ -3,10 +3,9 @@
 Fillcast needs none of them: the address selects the feed. What remains is read as before.
 """
 
+import codecs
 import re
 from collections.abc import Iterable
-
-from alerts.dialects.envelopes import without_mark
 
 HIDDEN = "hidden"
 _NAMES = (
@@ -54,7 +53,7 @@ def without_secrets(body: bytes, paths: Iterable[str] = ()) -> bytes:
 
     paths: of the feed's mapping. What they read in a JSON is no secret, whatever its name.
     """
-    is_json = without_mark(body).lstrip().startswith(_STARTS_OF_JSON)
+    is_json = body.removeprefix(codecs.BOM_UTF8).lstrip().startswith(_STARTS_OF_JSON)
     if not is_json:
         body = _LICENCE.sub(rb"\1" + HIDDEN.encode(), body)
     lower = body.lower()

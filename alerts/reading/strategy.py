@@ -6,6 +6,7 @@ opens a short one. The table holds every possible order. If the alert leaves onl
 is it; otherwise the order is refused. Nothing is guessed with people's money.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_UP, Context, Decimal
@@ -13,8 +14,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from common.errors import InvalidInputError
+from common.money import plain, read_decimal
 from common.reason_codes import Code
 from signals.models import Direction
+from signals.reading.fields import Fields
 
 
 class MarketPosition(StrEnum):
@@ -215,3 +218,86 @@ def _reading(case: Case) -> str:
         Change.FLAT: f"close a {side} trade",
         Change.REVERSE: f"close a {case.before} trade and open a {case.after} one",
     }[case.change]
+
+
+# --- its fields in an alert
+
+POSITIONS = ("market_position", "prev_market_position", "position_size")
+_SIZES_OF = ("contracts", "prev_market_position_size", "market_position_size", "position_size")
+# A floating-point number as JavaScript, Python and Java write it, within the range of a size.
+_FLOAT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,40})?([eE]([+]?1?[0-9]|-[0-9]{1,2}))?", re.ASCII)
+
+
+def read_strategy(fields: Fields) -> StrategyOrder:
+    """Read side, positions and sizes; the sign of `position_size` also gives the position."""
+    closed, before, stated, signed = (_size(fields, name) for name in _SIZES_OF)
+    after = _position(fields, "market_position")
+    if signed is not None:
+        by_size = F if not signed else L if signed > 0 else S
+        if after not in (None, by_size):
+            detail = f"It says {by_size}, and market_position or sentiment {after}."
+            fields.add_error(Code.ALERT_CONTRADICTORY, "position_size", detail)
+        after = by_size
+        stated = abs(signed) if stated is None else stated
+    return StrategyOrder(
+        action=read_side(fields, fields.one_name("action", "direction", "side")),
+        before=_position(fields, "prev_market_position"), after=after, contracts=closed,
+        size_before=before, size_after=stated,
+    )  # fmt: skip
+
+
+def read_side(fields: Fields, name: str) -> Direction | None:
+    """Read buy or sell; None: not stated, or a fault that is added to the fields."""
+    text = fields.text(name, 40)
+    if not text or _is_unfilled(fields, name, text):
+        return None
+    if text.upper() in Direction.values:
+        return Direction(text.upper())
+    detail = f"{text!r} is not buy or sell, the values of {{{{strategy.order.action}}}}."
+    fields.add_error(Code.FIELD_INVALID, name, detail)
+    return None
+
+
+def _is_unfilled(fields: Fields, name: str, text: str) -> bool:
+    """Whether a placeholder was not filled in, which is added to the fields as a fault."""
+    if "{{" not in text:
+        return False
+    detail = (
+        f"{text[:60]!r} was not filled in: only the alert of a strategy has an order and a "
+        "position. For an indicator, write the action itself (docs/tradingview.md)."
+    )
+    fields.add_error(Code.FIELD_INVALID, name, detail)
+    return True
+
+
+def _position(fields: Fields, name: str) -> MarketPosition | None:
+    text = fields.text(name, 60)
+    if not text or _is_unfilled(fields, name, text):
+        return None
+    if text.lower() in {position.value for position in MarketPosition}:
+        return MarketPosition(text.lower())
+    fields.add_error(Code.FIELD_INVALID, name, f"{text!r} is not one of long, short, flat.")
+    return None
+
+
+def _size(fields: Fields, name: str) -> Decimal | None:
+    """Read a size; `NaN` means that the platform has none.
+
+    It may be written as its language does (`1e-7`, twenty places), since sizes are only compared
+    with each other.
+    """
+    value = fields.raw(name)
+    text = value.strip() if isinstance(value, str) else ""
+    if value is None or text.lower() == "nan" or (isinstance(value, str) and not text):
+        return None
+    if _is_unfilled(fields, name, text):
+        return None
+    try:
+        number = Decimal(text) if _FLOAT.fullmatch(text) else read_decimal(value, field=name)
+    except InvalidInputError as error:
+        fields.add_error(error.code, name, error.detail)
+        return None
+    if number < 0 and name != "position_size":
+        fields.add_error(Code.FIELD_INVALID, name, f"{plain(number)} must not be below 0.")
+        return None
+    return number

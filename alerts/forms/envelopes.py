@@ -3,7 +3,6 @@
 Charts post one message to a chat's own address and to ours: `{"content": "BUY EURUSD …"}`. Pure.
 """
 
-import codecs
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -23,11 +22,6 @@ _MANNERS = {
     "username", "avatar_url", "tts", "chat_id", "parse_mode", "disable_web_page_preview",
     "disable_notification", "channel", "icon_emoji", "icon_url", "mrkdwn",
 }  # fmt: skip
-
-
-def without_mark(body: bytes) -> bytes:
-    """Return a body without the mark of its encoding (BOM)."""
-    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def from_form(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Commands and objects of other services, by the table `fields.toml`. Pure."""

@@ -1,0 +1,348 @@
+"""Comma commands, key=value lines and command blocks, by the table `fields.toml`. Pure.
+
+One command is read. Where a number could be a price as well as pips, or an order open a trade as
+well as end one, it is refused with both readings.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from alerts.forms.fields import Command, Form, Stated, Value
+from alerts.forms.secrets import HIDDEN
+from alerts.grammar.bare_entry import is_clear_entry
+from alerts.grammar.level_support import apart, looks_like_distance
+from alerts.grammar.mapping import AlertMapping
+from alerts.grammar.reading import (
+    AlertUpdate,
+    Dialect,
+    Distance,
+    LevelForm,
+    Reading,
+    Unit,
+    ambiguous,
+    excerpt,
+    not_understood,
+)
+from alerts.grammar.targets import read_pips
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+from common.reason_codes import Code
+from common.stop_rules import RULE_DISTANCES
+from common.units import AssetClass
+from signals.models import Direction
+from signals.reading.draft import Target
+from signals.symbols import asset_class, read_symbol
+
+COMMA, KEY_VALUE, BLOCK = (
+    Form("comma", mark="="),
+    Form("key_value", mark="="),
+    Form("block", mark="="),
+)
+_LICENCE = re.compile(rf"[0-9]{{8,20}}|(?=.*[0-9])[A-Za-z0-9-]{{16,60}}|{HIDDEN}", re.ASCII)
+_BLOCK = re.compile(
+    r"[A-Za-z][A-Za-z0-9_-]{0,40}\((?P<symbol>[A-Za-z0-9/_.:-]{3,30})\)\s*"
+    r"\{\s*(?P<name>[A-Za-z]+)\((?P<options>[^(){}]*)\)\s*;?\s*\}\s*(?:#[A-Za-z]{1,20})?",
+    re.ASCII,
+)
+_IS_BLOCK = re.compile(r"\s*[A-Za-z][A-Za-z0-9_ -]{0,40}\([^()\n]{1,40}\)\s*\{", re.ASCII)
+_MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}  # whose prices are 0.3 to 3
+_LEAST_PIPS, _NEAR = Decimal(5), Decimal("0.05")
+_SHOWN = {"PIPS": "pips", "PERCENT": "percent", "PRICE": "price"}
+
+
+@dataclass(slots=True)
+class Order:
+    """A command, taken apart. word: as its sender wrote it."""
+
+    dialect: Dialect
+    word: str
+    command: Command
+    symbol: str
+    stated: Stated
+    mapping: AlertMapping
+
+    def __post_init__(self) -> None:
+        self.symbol = self.mapping.symbol_of(self.symbol)
+
+    @property
+    def pair(self) -> str:
+        return read_symbol(self.symbol)
+
+    def reading(self, document: Mapping[str, Any], **more: Any) -> Reading:
+        """Return what was read. Raises InvalidInputError for what is left."""
+        note = self.stated.take("note")
+        self.stated.refuse_rest()
+        return Reading(
+            self.dialect, {**document} | ({"note": note} if note else {}),
+            notes=tuple(self.stated.notes), level_form=LevelForm.PRICE, **more,
+        )  # fmt: skip
+
+
+def is_comma_command(text: str) -> bool:
+    """Whether a text is a licence or a command, then more after a comma."""
+    first, comma, rest = (part.strip() for part in text.partition(","))
+    if not comma or "\n" in text.strip():
+        return False
+    word = rest.partition(",")[0].strip().lower()
+    has_licence = bool(_LICENCE.fullmatch(first) and re.fullmatch("[a-z]+", word, re.ASCII))
+    return first.lower() in COMMA.commands or has_licence
+
+
+def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
+    """Return what a comma command says. Raises InvalidInputError."""
+    parts = [part.strip() for part in text.strip().split(",")]
+    if parts[0].lower() not in COMMA.commands:
+        parts = parts[1:]  # the licence: the address is the secret here
+    word, symbol = parts[0].lower(), parts[1] if len(parts) > 1 else ""
+    if word in COMMA.refused:
+        raise not_understood(f"{word} cannot be carried out here.", COMMA.refused[word])
+    if word not in COMMA.commands:
+        known = ", ".join(sorted(COMMA.commands))
+        raise not_understood(f"{excerpt(parts[0])} is no command.", f"Known are: {known}.")
+    stated = COMMA.read(COMMA.options(parts[2:]))
+    order = Order(Dialect.COMMA_COMMAND, word, COMMA.commands[word], symbol, stated, mapping)
+    if word == "closeall":
+        if symbol.lower() not in ("", word):
+            raise ambiguous(
+                f"closeall with {excerpt(symbol)}", "a close of that symbol", "a close of all",
+                field="symbol", write="Write “closeall,” for all symbols, else closelong.",
+            )  # fmt: skip
+        order.symbol = ""
+    elif not symbol:
+        raise not_understood("It has no symbol.", COMMA.write, field="symbol")
+    return read_order(order)
+
+
+def is_key_value(text: str) -> bool:
+    """Whether a text is made of key=value words, with a symbol among them."""
+    words = text.split()
+    if len(words) < 2 or not all("=" in word or word in "|&" for word in words):
+        return False
+    return any(word.lower().startswith("s=") for word in words)
+
+
+def read_key_value(text: str, mapping: AlertMapping) -> Reading:
+    """Return what an AutoView command says. Raises InvalidInputError."""
+    if any(mark in text.strip() for mark in "\n|&"):
+        raise not_understood("It has several commands.", f"Send one alert each. {KEY_VALUE.write}")
+    options = KEY_VALUE.options(text.split())
+    stated = KEY_VALUE.read(options)
+    kind, close = str(stated.take("order_type") or "").lower(), stated.take("close")
+    book = dict(options).get("b", "").lower()
+    word = f"c={str(close).lower()}" if close else f"t={kind}"
+    command = KEY_VALUE.commands.get(word)
+    if close and kind not in ("", "market"):
+        raise not_understood("A close is made at market.", "Leave t= out.", field="order_type")
+    if close and book == "buy":
+        raise ambiguous(
+            "b=buy of a close", "the buy trade", "a trade that a buy ends", field="direction",
+            write="Write b=long or b=short.",
+        )  # fmt: skip
+    if command is None or not (close or book):
+        raise not_understood(
+            f"{word} is none of {', '.join(KEY_VALUE.commands)}, with b=long or b=short.",
+            KEY_VALUE.write, field="order_type",
+        )  # fmt: skip
+    side = stated.take("side")
+    command = command._replace(side=Direction(side) if side else None)
+    symbol = str(stated.take("symbol"))
+    return read_order(Order(Dialect.KEY_VALUE, word, command, symbol, stated, mapping))
+
+
+def is_command_block(text: str) -> bool:
+    """Whether a text is `Keys(SYMBOL) { … }`."""
+    return bool(_IS_BLOCK.match(text))
+
+
+def read_command_block(text: str, mapping: AlertMapping) -> Reading:
+    """Return what a command block says. Raises InvalidInputError."""
+    match = _BLOCK.fullmatch(text.strip())
+    if match is None:
+        raise not_understood("It is not a block with one command.", BLOCK.write)
+    word = match["name"].lower()
+    command = BLOCK.commands.get(word)
+    if command is None:
+        raise not_understood(f"{excerpt(word)} cannot be carried out here.", BLOCK.write)
+    stated = BLOCK.read(BLOCK.options(filter(None, map(str.strip, match["options"].split(",")))))
+    if stated.take("which") not in (None, "all"):
+        raise not_understood("Only which=all can be cancelled.", BLOCK.write)
+    position, side = stated.take("position"), stated.take("side")
+    if position is not None:
+        if read_decimal(position, field="position_size") or command.order_type != "MARKET":
+            raise ambiguous(
+                f"{word} to position={position}", "open a trade", "make one larger or smaller",
+                field="position_size",
+                write="Write market(side=buy, amount=1) to open, market(position=0) to close.",
+            )  # fmt: skip
+        command = Command("CLOSE")
+    elif command.action == "OPEN" and not side:
+        raise not_understood("It has no side=buy.", BLOCK.write, field="direction")
+    command = command._replace(side=Direction(side) if side else None)
+    order = Order(Dialect.COMMAND_BLOCK, word, command, match["symbol"], stated, mapping)
+    return read_order(order)
+
+
+def read_order(order: Order) -> Reading:
+    """Return what a command does. Raises InvalidInputError."""
+    action, side = order.command.action, order.command.side
+    if action == "CANCEL":
+        order.stated.refuse_rest()
+        update = AlertUpdate(pair=order.pair, side=side, cancels=True)
+        return Reading(order.dialect, update=update, notes=tuple(order.stated.notes))
+    if action == "CLOSE":
+        order.stated.require_no_size("a close")
+        which = {"symbol": order.symbol} if order.symbol else {"all": True}
+        document = {"action": "CLOSE", **which} | ({"direction": side.value} if side else {})
+        return order.reading(document)
+    levels, distances = _take_levels(order)
+    if action == "MODIFY":
+        return _modified(order, levels, distances)
+    if action == "REVERSE":
+        return _reversed(order, levels, distances)
+    return _entry(order, levels, distances)
+
+
+def _entry(order: Order, levels: dict[str, str], distances: tuple[Distance, ...]) -> Reading:
+    kind, side = order.command.order_type, order.command.side
+    document = {"action": "OPEN", "symbol": order.symbol, "direction": side, "order_type": kind}
+    document |= levels
+    if price := order.stated.values.pop("price", None):
+        _require_clear_price(order, price, levels)
+        document["stop_price" if kind == "STOP" else "open_price"] = _fixed(price)
+    document |= _rules(order)
+    reading = order.reading(document, distances=distances)
+    is_comma = order.dialect is Dialect.COMMA_COMMAND
+    is_bare = order.command.is_bare and not (is_comma and is_clear_entry(reading))
+    return replace(reading, may_end=is_bare)  # “sell” is also what ends a long position
+
+
+def _reversed(order: Order, levels: dict[str, str], distances: tuple[Distance, ...]) -> Reading:
+    """Return the order of a strategy that ends the one side and begins the other."""
+    if distances:
+        raise not_understood(
+            f"{order.word} with levels in pips or percent is not read.",
+            "Send sl_price= and tp_price=, or the close and the entry as two alerts.", field="sl",
+        )  # fmt: skip
+    sides = ("long", "short") if order.command.side is Direction.BUY else ("short", "long")
+    document = {
+        "ticker": order.symbol, "action": str(order.command.side).lower(),
+        "market_position": sides[0], "prev_market_position": sides[1], **levels, **_rules(order),
+    }  # fmt: skip
+    return order.reading(document, needs_time=False)
+
+
+def _modified(order: Order, levels: dict[str, str], distances: tuple[Distance, ...]) -> Reading:
+    """Return the new levels of an open trade, which must be prices."""
+    if distances or not levels:
+        detail = "New levels of an open trade are prices: send sl_price= or tp_price=."
+        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sl")
+    order.stated.refuse_rest()
+    numbers = {name: Decimal(text) for name, text in levels.items()}
+    targets = (Target(numbers["tp"], Decimal(1)),) if "tp" in numbers else ()
+    update = AlertUpdate(
+        pair=order.pair, side=order.command.side, sl=numbers.get("sl"), targets=targets
+    )
+    return Reading(order.dialect, update=update, notes=tuple(order.stated.notes))
+
+
+def _fixed(one: Value) -> str:
+    """Return a price that is behind an @ where its form needs one. Raises ALERT_AMBIGUOUS."""
+    if one.unit == "AT" and not one.value.startswith("@"):
+        other = f"{one.value} of the price or margin" if "%" in one.value else "a distance"
+        raise ambiguous(
+            f"{one.key}={one.value}", f"the price {one.value}", other, field=one.key,
+            write=f"Write a fixed price behind {one.key}=@, and work it out from a distance.",
+        )  # fmt: skip
+    return str(one.value).removeprefix("@")
+
+
+def _require_clear_price(order: Order, one: Value, levels: Mapping[str, str]) -> None:
+    """Raise ALERT_AMBIGUOUS for a price of a market order, and for a number of a comma command that
+    may be pips from the market. A level near it, or a decimal, shows that it is a price."""
+    kind = order.command.order_type
+    if kind == "MARKET":
+        raise ambiguous(
+            f"{order.word} with the price {one.value}", "an entry at market",
+            "an order at that price", field="open_price",
+            write="Leave the price out, or send a limit or stop order.",
+        )  # fmt: skip
+    number = read_decimal(_fixed(one), field="price", positive=True)
+    if order.dialect is not Dialect.COMMA_COMMAND:
+        return
+    is_like_level = any(apart(number, Decimal(text)) <= _NEAR for text in levels.values())
+    is_large = _is_of_majors(order.pair) and number >= _LEAST_PIPS
+    if is_large or (looks_like_distance(order.pair, number) and not is_like_level):
+        raise ambiguous(
+            f"price={one.value}", "a price", "pips from the market", field="open_price",
+            write="Send it with all decimals of a price, like price=1.0850, or with sl_price=.",
+        )  # fmt: skip
+
+
+def _take_levels(order: Order) -> tuple[dict[str, str], tuple[Distance, ...]]:
+    """Return the levels that are prices, and those that are distances."""
+    prices, distances, guessed = dict[str, str](), [], []
+    for level in ("sl", "tp"):
+        one = order.stated.values.pop(level, None)
+        if one is None:
+            continue
+        text = _fixed(one)
+        number = read_decimal(text, field=level, positive=True)
+        unit = {"AT": "PRICE", "ANY": ""}.get(one.unit, one.unit)
+        if not unit:
+            guessed.append(level)
+            unit = _unit(level, text, order)
+        if unit == "PRICE":
+            prices[level] = text
+        else:
+            number = read_pips(text, level) if one.key.endswith("_pips") else number
+            distances.append(Distance(level, number, Unit(unit)))
+    if len(guessed) == 2 and prices and distances:  # one setting is for both
+        raise ambiguous(
+            "sl= and tp= in two units", "what each looks like", "both in one unit", field="sl",
+            write="Send sl_pips=, sl_price= or sl_pct=, and so for tp.",
+        )  # fmt: skip
+    return prices, tuple(distances)
+
+
+def _is_of_majors(pair: str) -> bool:
+    return set(pair.split("/")) <= _MAJORS
+
+
+def _unit(level: str, text: str, order: Order) -> str:
+    """Return the unit of a level that is sent without one. Raises ALERT_AMBIGUOUS."""
+    if order.mapping.distances:
+        return order.mapping.distances
+    number = Decimal(text)
+    shown = plain(number)
+    if _is_of_majors(order.pair):
+        if number >= _LEAST_PIPS:
+            return "PIPS"
+        if len(text.partition(".")[2]) >= 3 and Decimal("0.3") <= number < 3:
+            return "PRICE"
+    raise ambiguous(
+        f"{level}={shown} of {order.pair}", *(f"{shown} {word}" for word in _SHOWN.values()),
+        field=level,
+        write=f"Send {level}_pips=, {level}_price= or {level}_pct=, or choose it in the feed's "
+        "mapping.",
+    )  # fmt: skip
+
+
+def _rules(order: Order) -> dict[str, str]:
+    """Return the stop rule and the spread filter. Raises InvalidInputError for pips of a symbol
+    that has none, and for what may be a price."""
+    found = order.stated.take_all(*RULE_DISTANCES, "max_spread")
+    for name, text in found.items():
+        if asset_class(order.pair) is not AssetClass.FX:
+            raise ambiguous(
+                f"{name} {text} of {order.pair}", "that many pips", "that many points",
+                f"a distance of {text} in its price", field=name,
+                write="Leave it out, or send our own JSON with stop_rule_unit (docs/trailing.md).",
+            )  # fmt: skip
+        if read_decimal(text, field=name):
+            read_pips(text, name)
+    units = {"max_spread_unit": "PIPS"} if "max_spread" in found else {}
+    has_rule = len(found) > len(units)
+    return found | units | ({"stop_rule_unit": "PIPS"} if has_rule else {})

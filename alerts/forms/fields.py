@@ -1,0 +1,231 @@
+"""Read the keys of commands and objects as fields of ours, by the table `fields.toml`. Pure."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alerts.grammar.reading import (
+    SIZING,
+    Note,
+    ambiguous,
+    excerpt,
+    not_understood,
+    require_entry_size,
+    unread,
+)
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from signals.models import Direction
+
+TABLE: dict[str, dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parent / "fields.toml").read_text("utf-8")
+)
+OWN = "OWN"
+NOTHING = (None, "")
+_ONE = re.compile(r"[^\s=;|&,(){}\"']+", re.ASCII)
+_FREE_TEXT = re.compile(r"[^=;|&{}\"\n]+")  # of a comment, which may be words
+_LEVEL = re.compile(
+    r"\b(?:sl|tp|stop(?:[ _-]?loss)?|take[ _-]?profit|target|risk|price|entry)"
+    r"(?:_?(?:price|pips|pct))?[ :@]*[0-9]+[.0-9]+",
+    re.IGNORECASE,
+)
+# 1, 0.5, 10%, 50%p, 5x, $100, 100usd
+_SIZE = re.compile(
+    r"nan|[+-]?\$?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,2})?"
+    r"(?:\s?%\s?[a-z]*|x|\$|usd[tc]?|btc|eth|eur|lots?)?|[+-]?\.[0-9]+",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+class Command(NamedTuple):
+    """What a word does. is_bare: its sender could also mean the end of the other side."""
+
+    action: str
+    side: Direction | None = None
+    order_type: str = "MARKET"
+    is_bare: bool = False
+
+
+class Value(NamedTuple):
+    """What a key states. key: as it was sent."""
+
+    key: str
+    value: Any
+    unit: str = ""
+
+
+@dataclass(slots=True)
+class Stated:
+    """What a command or an object states, by our own fields.
+
+    own: fields of ours as they were sent. notes: what has no effect. shares: keys of sizes by which
+    a close could be of a part. mark: behind a key that is shown, `sl=`.
+    """
+
+    mark: str = ""
+    shares: list[str] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+
+    def take(self, name: str) -> Any:
+        """Return the value of a field, once; None if it is not stated."""
+        found = self.values.pop(name, None)
+        return None if found is None else found.value
+
+    def take_all(self, *names: str) -> dict[str, Any]:
+        """Return the values of those of these fields that are stated, once."""
+        return {name: self.take(name) for name in names if name in self.values}
+
+    def refuse_rest(self) -> None:
+        """Raise InvalidInputError for a field that has not been taken."""
+        for one in self.values.values():
+            raise unread(f"{one.key}{self.mark}")
+
+    def require_no_size(self, what: str) -> None:
+        """Raise ALERT_AMBIGUOUS for a close with a size, which is no share of a position."""
+        if self.shares:
+            raise ambiguous(
+                f"{self.shares[0]}{self.mark} of {what}", "a close of that much",
+                "a close of everything", field=self.shares[0],
+                write="Leave it out to close everything, or send JSON: action CLOSE with "
+                "close_fraction.",
+            )  # fmt: skip
+
+
+class Form:
+    """A form of commands or objects, as its table has it."""
+
+    def __init__(self, name: str, *, mark: str = "") -> None:
+        self._table, self._mark = TABLE[name], mark
+        self.write: str = self._table["write"]
+        self._fields = {key: text.split() for key, text in self._table["fields"].items()}
+        self._ignored: dict[str, str] = self._table.get("ignored", {})
+        self._shares, self._scales = self._table.get("shares", ()), self._table.get("scales", ())
+        self._values: dict[str, dict[str, str]] = self._table.get("values", {})
+
+    @cached_property
+    def commands(self) -> dict[str, Command]:
+        """What each word does."""
+        return {word: _command(text) for word, text in self._table.get("commands", {}).items()}
+
+    @cached_property
+    def refused(self) -> dict[str, str]:
+        """What to send instead of words that are known, and cannot be carried out."""
+        return {
+            word: one["write"] for one in self._table.get("refused", ()) for word in one["words"]
+        }
+
+    @cached_property
+    def _unclear(self) -> dict[str, dict[str, Any]]:
+        return {one["word"]: one for one in self._table.get("unclear", ())}
+
+    def read(self, items: Iterable[tuple[str, Any]]) -> Stated:
+        """Return what keys and their values state. Raises InvalidInputError."""
+        stated, seen = Stated(self._mark), set[str]()
+        for key, value in items:
+            if key in seen:
+                raise InvalidInputError(
+                    Code.DUPLICATE_KEY, f"{key}{self._mark} is there twice.", field=key[:60]
+                )
+            seen.add(key)
+            self._add(stated, key, value)
+        return stated
+
+    def _add(self, stated: Stated, key: str, value: Any) -> None:
+        name, *unit = self._fields.get(key, [""])
+        if name == OWN:
+            stated.own[key] = value
+        elif value in NOTHING:
+            return
+        elif key in self._shares or key in self._scales:
+            require_size(key, str(value))
+            stated.shares += [key] if key in self._shares else []
+            stated.notes.append(Note(f"{key}{self._mark}", SIZING))
+        elif reason := self._ignored.get(key) or self._ignored.get(_said(key, value), ""):
+            stated.notes.append(Note(f"{key}{self._mark}", reason))
+        elif found := self._unclear.get(_said(key, value)):
+            raise ambiguous(found["word"], *found["readings"], field=key, write=found["write"])
+        elif name:
+            one = Value(key, self._spelled(name, key, value), *unit)
+            self._set(stated, name, one)
+        elif key in self.refused:
+            raise not_understood(
+                f"{key} cannot be carried out here.", self.refused[key], field=key[:60]
+            )
+        else:
+            raise unread(f"{key}{self._mark}", key)
+
+    def _set(self, stated: Stated, name: str, one: Value) -> None:
+        other = stated.values.setdefault(name, one)
+        if (str(other.value), other.unit) != (str(one.value), one.unit):
+            raise ambiguous(
+                f"{other.key}{self._mark} with {one.key}{self._mark}", "the one", "the other",
+                field=one.key, write="Send one of them.",
+            )  # fmt: skip
+
+    def _spelled(self, name: str, key: str, value: Any) -> Any:
+        spellings = self._values.get(name)
+        if spellings is None:
+            return value
+        found = spellings.get(str(value).strip().lower())
+        if found is None:
+            raise InvalidInputError(
+                Code.FIELD_INVALID,
+                f"{excerpt(str(value))} is not one of {', '.join(spellings)}. {self.write}",
+                field=key[:60],
+            )
+        return found
+
+    def options(self, parts: Iterable[str]) -> list[tuple[str, str]]:
+        """Return name and value of each `name=value`. Raises InvalidInputError for one that may
+        hold a second option."""
+        found = []
+        for part in parts:
+            name, equals, value = part.partition("=")
+            name, value = name.strip().lower(), value.strip().strip('"')
+            if not equals or not value:
+                raise not_understood(f"{excerpt(part)} is not name=value.", self.write)
+            _require_one_value(name, value, f"{self._table['gap']} {self.write}")
+            found.append((name, value))
+        return found
+
+
+def _said(key: str, value: Any) -> str:
+    return f"{key}={str(value).lower()}"
+
+
+def _command(text: str) -> Command:
+    action, *words = text.split()
+    side = next((Direction(word) for word in words if word in Direction.values), None)
+    kinds = [word for word in words if word in ("LIMIT", "STOP")]
+    return Command(action, side, kinds[0] if kinds else "MARKET", "BARE" in words)
+
+
+def require_size(name: str, value: str) -> None:
+    """Raise InvalidInputError for a size that is no number, with or without a unit, and for one
+    that is no entry's. `risk=1 sl=30` is what remains of two options without a comma: read as a
+    size, it would lose the stop."""
+    if not _SIZE.fullmatch(value):
+        raise not_understood(
+            f"{excerpt(f'{name}={value}')} is no number.",
+            f"Write one like {name}=1, or leave it out: {SIZING}.", field=name[:60],
+        )  # fmt: skip
+    require_entry_size(name, value)
+
+
+def _require_one_value(name: str, value: str, write: str) -> None:
+    is_free = name == "comment"
+    if not (_FREE_TEXT if is_free else _ONE).fullmatch(value):
+        raise not_understood(
+            f"{excerpt(f'{name}={value}')} may hold more than one option.", write, field=name[:60]
+        )
+    if is_free and (level := _LEVEL.search(value)):
+        raise ambiguous(
+            f"{excerpt(level[0])} of a comment", "a note", "a level or size of the order",
+            field=name, write="Send it as an option of its own, or leave it out of the comment.",
+        )  # fmt: skip
