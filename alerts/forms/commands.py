@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from alerts.forms.envelopes import HIDDEN
 from alerts.forms.fields import Command, Form, Stated, Value
-from alerts.forms.secrets import HIDDEN
-from alerts.grammar.bare_entry import is_clear_entry
-from alerts.grammar.level_support import apart, looks_like_distance
+from alerts.grammar.levels import apart, looks_like_distance
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import (
     AlertUpdate,
@@ -27,6 +26,7 @@ from alerts.grammar.reading import (
     not_understood,
 )
 from alerts.grammar.targets import read_pips
+from alerts.grammar.text_entry import is_clear_entry
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code

@@ -21,7 +21,6 @@ from alerts.forms.order_objects import (
     require_no_duplicate,
     symbol_of_object,
 )
-from alerts.grammar.bare_entry import is_clear_entry
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.numbers import equal_parts
 from alerts.grammar.reading import (
@@ -33,6 +32,7 @@ from alerts.grammar.reading import (
     excerpt,
     not_understood,
 )
+from alerts.grammar.text_entry import is_clear_entry
 from common.errors import InvalidInputError
 from common.money import plain
 from common.reason_codes import Code

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import Dialect, Note, Reading, ambiguous, excerpt, not_understood
-from alerts.grammar.turning_words import turning_in_name
+from alerts.grammar.words import turning_in_name
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from alerts.grammar.decorated_symbols import without_suffix
-from alerts.grammar.emoji import forbidding
-from alerts.grammar.turning_words import meaningful, turning
+from alerts.grammar.decoration import forbidding
+from alerts.grammar.symbols import without_suffix
+from alerts.grammar.words import meaningful, turning
 from common.errors import InvalidInputError, raise_all
 from common.reason_codes import Code
 from signals.models import Action, Direction

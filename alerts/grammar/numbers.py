@@ -1,8 +1,13 @@
 """Numbers as people write them in texts: points, decimal commas, thousands. Pure."""
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import ROUND_DOWN, Context, Decimal
+from itertools import islice, pairwise
 
+from alerts.grammar.levels import magnitude
+from alerts.grammar.lexicon import Kind, Token, is_multiple
 from alerts.grammar.reading import ambiguous, excerpt, not_understood
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
@@ -129,3 +134,127 @@ def thousands_with_point(
         repr(text), plain(Decimal(text)), text.replace(".", ""), field=field,
         write=f"Write {text}0 for the one, or {text.replace('.', '')} for the other.",
     )  # fmt: skip
+
+
+_HOUR, _PAIR = "(?:[01]?[0-9]|2[0-3])", "[0-5][0-9]"
+_TIME = re.compile(rf"(?<![0-9.,]){_HOUR} : {_PAIR}(?: : {_PAIR})?(?![0-9.,])")
+_JOINT = "( ?[-/.] ?)"
+_DATE = re.compile(
+    rf"(?<![0-9.,])(?:20[0-9]{{2}}{_JOINT}[01]?[0-9]\1[0-3]?[0-9]"
+    rf"|[0-3]?[0-9]{_JOINT}[01]?[0-9]\2(?:20)?[0-9]{{2}})(?![0-9.,])"
+)
+_FIRST_GROUP, _GROUP = re.compile("[1-9][0-9]{0,2}"), re.compile(r"[0-9]{3}(?:[.,][0-9]+)?")
+
+
+def part_of_number(tokens: Sequence[Token], place: int) -> InvalidInputError | None:
+    """Return the error for a number that is only a part: of a time, 14:30, of a date, 2026-11-28,
+    or of a price with a space, 64 500; None: it is none of them."""
+    around = " ".join(token.text for token in tokens[max(0, place - 4) : place + 5])
+    if found := _DATE.search(around) or _TIME.search(around):
+        return not_understood(
+            f"{found[0].replace(' ', '')} is no price.",
+            "Leave it out; if it is when the signal was sent, write it at the end, like "
+            "2026-11-28T14:30:00Z.",
+        )  # fmt: skip
+    texts = [token.text for token in tokens[max(0, place - 1) : place + 2]]
+    for before, number in pairwise(texts):
+        if _FIRST_GROUP.fullmatch(before) and _GROUP.fullmatch(number):
+            return not_understood(
+                f"{before} {number} has a space in it.",
+                f"Write {before}{number} if it is one number.",
+            )
+    return None
+
+
+_SIZES = {Kind.SIZE, Kind.LEVERAGE, Kind.RISK, Kind.RATIO}
+
+_FAR = 10  # how far below a symbol's prices a number must be to be none of them
+_COMMA_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
+_COMMA_AND_POINT = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+\.[0-9]+", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"(?:0|[1-9][0-9]*),[0-9]+", re.ASCII)
+_CLEAR_DECIMAL_COMMA = re.compile(r"[1-9][0-9]*,0(?:[0-9]|[0-9]{3,})?|0,[0-9]+|[1-9],[0-9]{4,}")
+_POINT_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII)
+_POINT_AND_COMMA = re.compile(r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+,[0-9]{1,2}", re.ASCII)
+
+
+def with_clear_numbers(tokens: list[Token]) -> list[Token]:
+    """Return the tokens with those numbers written as in English that the habit makes clear.
+
+    Prices show it and follow it; a size may be copied from elsewhere.
+    """
+    prices = {place for place, token in enumerate(tokens) if _is_price(tokens, place)}
+    texts = [tokens[place].text for place in sorted(prices)]
+    pairs = [token.pair for token in tokens if token.kind is Kind.SYMBOL]
+    rewrite = _habit(texts, in_thousands=all(map(may_be_in_thousands, pairs)))
+    if rewrite is None and pairs and _are_only_thousands(texts, pairs):
+        rewrite = _without_commas
+    if rewrite is None:
+        return tokens
+    return [
+        replace(token, text=rewrite(token.text)) if place in prices else token
+        for place, token in enumerate(tokens)
+    ]
+
+
+def _is_price(tokens: list[Token], place: int) -> bool:
+    """Whether a number is of no size, leverage or risk: `lot 0.10`, `0.10 lots`. In `66,000 | 10x`
+    the leverage has its own number."""
+    if tokens[place].kind is not Kind.NUMBER:
+        return False
+    before = next(_words(tokens, range(place - 1, -1, -1)), None)
+    after = list(islice(_words(tokens, range(place + 1, len(tokens))), 2))
+    is_unit = bool(after) and after[0].kind in _SIZES and not is_multiple(after[0].text)
+    is_unit &= [one.kind for one in after[1:]] != [Kind.NUMBER]
+    return not (is_unit or (before is not None and before.kind in _SIZES))
+
+
+def _are_only_thousands(texts: list[str], pairs: list[str]) -> bool:
+    """Whether 43,000 is no price of these symbols with a decimal comma, and one with thousands: a
+    bitcoin at 43 is not sold."""
+    unclear = [text for text in texts if _COMMA_THOUSANDS.fullmatch(text)]
+    for low, high in map(magnitude, pairs):
+        for text in unclear:
+            as_decimal, as_whole = (
+                Decimal(text.replace(",", ".", 1).replace(",", "")),
+                Decimal(text.replace(",", "")),
+            )
+            if as_decimal * _FAR >= low or not low <= as_whole <= high:
+                return False
+    return True
+
+
+def _words(tokens: list[Token], places: range) -> Iterator[Token]:
+    """Yield the tokens at these places, without marks."""
+    return (tokens[place] for place in places if tokens[place].kind is not Kind.MARK)
+
+
+def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | None:
+    """Return how to write a number of the one habit that a text shows; None: none, or several.
+
+    in_thousands: whether its symbol may be quoted so, and 2.345,50 be a price.
+    """
+    has_english = any(map(_COMMA_AND_POINT.fullmatch, texts))
+    has_continental = any(map(_POINT_AND_COMMA.fullmatch, texts)) and in_thousands
+    has_decimal_comma = any(map(_CLEAR_DECIMAL_COMMA.fullmatch, texts))
+    if has_english and not (has_continental or has_decimal_comma):
+        return _without_commas
+    if has_continental and not has_english:
+        return _without_points
+    if has_decimal_comma and not has_english:
+        return _with_point
+    return None
+
+
+def _without_commas(text: str) -> str:
+    return text.replace(",", "") if _COMMA_THOUSANDS.fullmatch(text) else text
+
+
+def _without_points(text: str) -> str:
+    if _POINT_AND_COMMA.fullmatch(text) or _POINT_THOUSANDS.fullmatch(text):
+        text = text.replace(".", "")
+    return _with_point(text)
+
+
+def _with_point(text: str) -> str:
+    is_decimal = _DECIMAL_COMMA.fullmatch(text) and len(text.partition(",")[2]) != 3
+    return text.replace(",", ".") if is_decimal else text

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alerts.grammar.kinds import END, PIPS
-from alerts.grammar.lexicon import Kind, Token
-from alerts.grammar.number_parts import part_of_number
+from alerts.grammar.lexicon import END, PIPS, Kind, Token
+from alerts.grammar.numbers import part_of_number
 from alerts.grammar.reading import Distance, Note, ambiguous, excerpt, not_understood
-from alerts.grammar.unknown_words import WRITE, unknown_word
+from alerts.grammar.words import WRITE, unknown_word
 from common.errors import InvalidInputError
 from signals.models import Direction
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 from alerts.grammar import sizes, targets
-from alerts.grammar.kinds import END, ENTRY, MOST_MINUTES, NAMES, kind_of, kinds_of
-from alerts.grammar.lexicon import Kind, Token
+from alerts.grammar.lexicon import END, ENTRY, MOST_MINUTES, NAMES, Kind, Token, kind_of, kinds_of
 from alerts.grammar.numbers import read_number
 from alerts.grammar.reading import excerpt, not_understood
 from alerts.grammar.slots import SIDES, Slots
-from alerts.grammar.tokens import symbol_after_side
+from alerts.grammar.symbols import symbol_after_side
 
 _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}

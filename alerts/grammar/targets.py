@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
-from alerts.grammar.kinds import END, PIPS
-from alerts.grammar.lexicon import Kind, Token
+from alerts.grammar.lexicon import END, PIPS, Kind, Token
 from alerts.grammar.numbers import read_number
 from alerts.grammar.reading import Distance, Unit, ambiguous, not_understood
 from alerts.grammar.slots import Slots, TargetText

@@ -6,12 +6,10 @@ an analysis is never read as a signal.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-from alerts.grammar.glued_words import is_glued
-from alerts.grammar.initials import refuse_initials
 from alerts.grammar.lexicon import (
     GLUED,
-    LEXICON,
     LONGEST,
     NOT_SYMBOLS,
     PHRASES,
@@ -19,14 +17,37 @@ from alerts.grammar.lexicon import (
     WORDS,
     Kind,
     Token,
-)  # fmt: skip
+    is_multiple,
+)
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import ambiguous, excerpt, not_understood
-from alerts.grammar.turning_words import meaningful
-from common.errors import InvalidInputError
-from common.reason_codes import Code
-from signals.common_names import is_spoken
-from signals.symbols import is_asset, is_currency_or_metal, known_pair, read_symbol
+from alerts.grammar.symbols import is_coin, is_glued, pair_of
+from signals.symbols import is_asset, is_currency_or_metal, read_symbol
+
+_LEAST_DIGITS = 3  # of a price behind a number: 1:2 and 1:10 are ratios
+
+
+def with_takes(tokens: list[Token]) -> list[Token]:
+    """Return the tokens of an entry with a target for each “take” that labels a price."""
+    kinds = {token.kind for token in tokens}
+    if not (kinds & {Kind.BUY, Kind.SELL} and kinds & {Kind.SL, Kind.STOP}):
+        return tokens
+    ahead = [*tokens, *[Token(Kind.LINE, "")] * 3]
+    return [
+        replace(token, kind=Kind.TP, text="tp") if _is_label(*ahead[place : place + 4]) else token
+        for place, token in enumerate(tokens)
+    ]
+
+
+def _is_label(word: Token, first: Token, second: Token, third: Token) -> bool:
+    """Whether these begin with “take:” or “take 1:”, and a price."""
+    if word.kind is not Kind.WORD or word.text.lower() != "take":
+        return False
+    if first.text in (":", "="):
+        return second.kind is Kind.NUMBER
+    is_numbered = first.text in set("123456789") and second.text in (":", "=")
+    return is_numbered and third.kind is Kind.NUMBER and len(third.text) >= _LEAST_DIGITS
+
 
 # A label that is glued to its price: SL2338, SL-2338, TP1-2350, TP1.0900. TP2350 and TP1.2350 stay
 # words: they have two meanings.
@@ -44,12 +65,6 @@ _TOKEN = re.compile(
     r"|(?P<line>\n)|(?P<space>[ \t]+)|(?P<mark>[@:=(),;|/.!&+-])",
     re.ASCII,
 )
-# Contracts of small coins count them by the thousand.
-_THOUSANDS = re.compile(
-    rf"(?:1000|10000|1000000|1M)(?:{'|'.join(LEXICON['symbols']['thousands'])})/?US(?:DT|DC|D)"
-)
-# A coin in dollars, which may be in no list: no other word ends so.
-_COIN = re.compile(r"(?P<coin>[A-Z][A-Z0-9]{1,11})[/_-]?USD[TC]", re.ASCII)
 _QUOTE = re.compile("USD[TC]?", re.ASCII)
 # “.485”: without its point it would be 485. In “TP.2660” the point belongs to the word.
 _POINT_FIRST = re.compile(r"(?<![^\s(:=@/$|,+-])\.[0-9]+(?![0-9.,])", re.ASCII)
@@ -66,7 +81,6 @@ _EXCHANGES = {"oanda", "binance", "bybit", "okx", "kucoin"}
 _GAPS = " \t\n:=@"
 # Lengths of candles. 5M is none of them: it is also how long a binary option lasts.
 _CHARTS = {"1H", "2H", "4H", "1D"}
-_TIMES = re.compile(r"[0-9]{1,3}(\.[0-9])?x|x[0-9]{1,3}", re.ASCII | re.IGNORECASE)
 _NUMBERED_ENTRY = re.compile("entry([1-9])", re.ASCII | re.IGNORECASE)
 _MARKED = re.compile(r"(tp|target|t/p|t\.p)[ ._-]?([1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
@@ -203,30 +217,11 @@ def _spaced_coin(raw: list[Token], place: int) -> tuple[int, list[Token]] | None
     if mark.text != "/" or quote.kind is not Kind.WORD or not _QUOTE.fullmatch(quote.text):
         return None
     name = base.text.lstrip("#$")
-    is_coin = is_asset(name) if quote.text == "USD" else _is_coin(f"{name}{quote.text}")
-    if not is_coin or name == quote.text:
+    is_known = is_asset(name) if quote.text == "USD" else is_coin(f"{name}{quote.text}")
+    if not is_known or name == quote.text:
         return None
     pair = read_symbol(f"{name}/{quote.text}")
     return 3, [Token(Kind.SYMBOL, f"{base.text} / {quote.text}", pair=pair)]
-
-
-def _is_coin(text: str) -> bool:
-    """Whether a text in capitals can only be a coin in dollars: ZENUSDT, but not LONGUSDT."""
-    match = _COIN.fullmatch(text)
-    coin = match["coin"] if match else ""
-    is_other = coin in NOT_SYMBOLS or coin.lower() in WORDS or _is_word(coin)
-    return bool(coin) and not is_other
-
-
-def is_any_word(text: str) -> bool:
-    """Whether nothing but its place shows that a word is a symbol: it is in no list, and has no
-    digit."""
-    return text.isalpha() and not _is_known(text)
-
-
-def is_multiple(text: str) -> bool:
-    """Whether a word is a leverage, `10x`."""
-    return bool(_TIMES.fullmatch(text))
 
 
 def _word(text: str, mapping: AlertMapping) -> Token:
@@ -247,84 +242,5 @@ def _word(text: str, mapping: AlertMapping) -> Token:
         return Token(Kind(mapping.sides[bare.upper()].lower()), text)
     if (pair := mapping.symbol_of(bare)) != bare:
         return Token(Kind.SYMBOL, text, pair=pair)
-    pair = "" if is_glued(bare, NOT_SYMBOLS) else _pair(text, bare)
+    pair = "" if is_glued(bare, NOT_SYMBOLS) else pair_of(text, bare)
     return Token(Kind.SYMBOL, text, pair=pair) if pair else Token(Kind.WORD, text)
-
-
-def _pair(text: str, bare: str) -> str:
-    """Return the pair of a word that can only be a symbol; '' for others.
-
-    A word without a currency is one if it is marked as one, or a common name; `symbol_after_side`
-    finds those beside the side.
-    """
-    is_upper = bare == bare.upper()
-    if bare.upper() in NOT_SYMBOLS and not text.startswith("$"):
-        return ""
-    halves = bare.split("/")
-    if len(halves) == 2 and all(len(half) >= 6 and _is_known(half) for half in halves):
-        raise ambiguous(
-            excerpt(text), *map(known_pair, halves), field="symbol",
-            write="Send one message for each symbol.",
-        )  # fmt: skip
-    if text.startswith("#") and not is_spoken(bare) and _is_topic(bare):
-        return ""
-    try:
-        if text != bare and bare[0].isdigit():
-            return known_pair(bare) if _is_known(bare) else _counted_in_thousands(bare)
-        if text != bare:
-            refuse_initials(bare)
-            return read_symbol(bare)
-        if ("/" in bare or ":" in bare) and (is_upper or bare == bare.lower()):
-            return read_symbol(bare)
-        if is_spoken(bare):
-            return read_symbol(bare)
-        if pair := _counted_in_thousands(bare):
-            return pair
-        if is_upper and _is_coin(bare):
-            return read_symbol(bare)
-        is_long = len(bare) >= 6 or (is_upper and len(bare) >= 2)
-        is_long |= any(letter.isdigit() for letter in bare)  # us30
-        return known_pair(bare) if is_long else ""
-    except InvalidInputError as error:
-        if error.code == Code.ALERT_AMBIGUOUS:
-            raise
-        if text != bare:
-            raise not_understood(
-                f"{excerpt(text)} is no symbol with one meaning.",
-                "Write the pair, like BTC/USDT or EUR/USD.", field="symbol",
-            ) from error  # fmt: skip
-        return ""
-
-
-def _counted_in_thousands(text: str) -> str:
-    """Return the pair of a perpetual contract like 1000PEPEUSDT; '' for another word."""
-    plain = text.upper().removesuffix(".P")  # as charts name perpetuals
-    return read_symbol(plain) if _THOUSANDS.fullmatch(plain) else ""
-
-
-def _is_known(text: str) -> bool:
-    try:
-        return bool(known_pair(text))
-    except InvalidInputError:
-        return False
-
-
-def _is_topic(text: str) -> bool:
-    return _is_word(text) or (text.islower() and not _is_known(text))
-
-
-def _is_word(text: str) -> bool:
-    """Whether a text is rather a word about a trade than a symbol: closed, later."""
-    return len(text) > 4 and bool(meaningful(text))
-
-
-def symbol_after_side(text: str) -> str:
-    """Return the symbol of an upper-case word beside the side; '' if it can be another word."""
-    word = re.fullmatch(r"[A-Z][A-Z0-9.]{1,11}(?:(?<=[A-Z])[12]!)?", text, re.ASCII)
-    refuse_initials(text)
-    if word is None or text in NOT_SYMBOLS or _is_word(text) or is_glued(text, NOT_SYMBOLS):
-        return ""
-    try:
-        return read_symbol(text)
-    except InvalidInputError:
-        return ""

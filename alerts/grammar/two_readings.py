@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from itertools import pairwise
 
-from alerts.grammar.level_support import apart
+from alerts.grammar.levels import apart
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.numbers import read_number
 from alerts.grammar.reading import ambiguous

@@ -10,11 +10,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from alerts.grammar.level_support import is_share
-from alerts.grammar.levels import require_magnitude
+from alerts.grammar.levels import is_share, require_magnitude
 from alerts.grammar.lexicon import LEXICON, Kind, Token
 from alerts.grammar.notation import Grammar, Statement, rules_of
-from alerts.grammar.numbers import mixed_separators, read_number, thousands_with_point
+from alerts.grammar.numbers import (
+    mixed_separators,
+    read_number,
+    thousands_with_point,
+    with_clear_numbers,
+)
 from alerts.grammar.reading import (
     ONE,
     AlertUpdate,
@@ -25,9 +29,7 @@ from alerts.grammar.reading import (
     excerpt,
     not_understood,
 )
-from alerts.grammar.separators import with_clear_numbers
-from alerts.grammar.shares import read_reduction, read_share
-from alerts.grammar.update_refusals import WRITE, unread_instruction
+from alerts.grammar.shares import WRITE_UPDATE, read_reduction, read_share, unread_instruction
 from signals.models import Direction
 from signals.reading.draft import Target
 from signals.reading.fields import read_time
@@ -79,7 +81,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
             update = _with(update, one)
     notes = tuple(Note(str(one), "a report changes nothing") for one in reports)
     if update == AlertUpdate(pair=pair):
-        raise not_understood("It only reports something.", WRITE)
+        raise not_understood("It only reports something.", WRITE_UPDATE)
     if any(one.name == "close" and _is_of_all(one.words, pair) for one in found):
         return _close_all(update, len(found) - len(reports), notes, sent_at)
     require_magnitude(pair, update.prices)
@@ -104,7 +106,7 @@ def _pair_of(tokens: list[Token]) -> str:
         )  # fmt: skip
     last = next((one.text.lower() for one in reversed(tokens) if one.kind is not Kind.LINE), "")
     if last in ("and", "then", "&", "+", "to", "at"):
-        raise not_understood(f"It ends with {excerpt(last)}, as if it were cut off.", WRITE)
+        raise not_understood(f"It ends with {excerpt(last)}, as if it were cut off.", WRITE_UPDATE)
     return pairs[0] if pairs else ""
 
 
@@ -302,13 +304,13 @@ def _verb(one: _Instruction) -> str:
 
 def _require_first(is_first: bool, what: str) -> None:
     if not is_first:
-        raise not_understood(f"It has more than one instruction for the {what}.", WRITE)
+        raise not_understood(f"It has more than one instruction for the {what}.", WRITE_UPDATE)
 
 
 def _close_all(update: AlertUpdate, count: int, notes: tuple[Note, ...], sent_at: str) -> Reading:
     """Return the close of every trade, of a symbol or of the feed."""
     if update.fraction != 1 or count != 1:
-        raise not_understood("A close of all trades is a message of its own.", WRITE)
+        raise not_understood("A close of all trades is a message of its own.", WRITE_UPDATE)
     document: dict[str, object] = {"action": "CLOSE"}
     document |= {"symbol": update.pair} if update.pair else {"all": True}
     document |= {"direction": update.side.value} if update.side else {}

@@ -1,8 +1,7 @@
 """Read an alert into a signal, an order about a symbol, or an update of an open trade. Pure."""
 
-from alerts.forms.secrets import without_secrets
-from alerts.grammar.level_support import may_be_distance, needs_quote, require_within
-from alerts.grammar.levels import require_near
+from alerts.forms.envelopes import without_secrets
+from alerts.grammar.levels import may_be_distance, needs_quote, require_near, require_within
 from alerts.grammar.mapping import NO_MAPPING, AlertMapping, read_mapping
 from alerts.grammar.reading import SIZING, AlertUpdate, Dialect, Distance, LevelForm, Note, Unit
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal, only_feed

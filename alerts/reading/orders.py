@@ -8,8 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from alerts.grammar.level_support import require_supported
-from alerts.grammar.levels import require_magnitude
+from alerts.grammar.levels import require_magnitude, require_supported
 from alerts.grammar.reading import LevelForm
 from alerts.reading.alerts import AlertOrder, only_feed
 from alerts.reading.strategy import Meaning, meaning_of, read_side, read_strategy

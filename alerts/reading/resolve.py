@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from alerts.grammar.mapping import NO_MAPPING, AlertMapping
-from alerts.grammar.position_words import unclear_word
 from alerts.grammar.reading import Dialect, Note, Reading
-from alerts.grammar.turning_words import postponing, share_in, taken_back, turning_in_name
+from alerts.grammar.words import postponing, share_in, taken_back, turning_in_name, unclear_word
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
 from alerts.reading.orders import read_close, read_strategy_order, require_prices
 from alerts.reading.strategy import POSITIONS

@@ -8,19 +8,15 @@ from dataclasses import replace
 from alerts.forms import commands, objects, sentence
 from alerts.forms.envelopes import from_form, message_of
 from alerts.grammar import text_entry, updates
-from alerts.grammar.bare_entry import with_doubt
 from alerts.grammar.characters import readable
-from alerts.grammar.emoji import trend_of
+from alerts.grammar.decoration import trend_of, without_signature
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.option_contracts import refuse_options
-from alerts.grammar.position_words import refuse_unclear_words
 from alerts.grammar.reading import SIZING, Dialect, Note, Reading, ambiguous, not_understood
-from alerts.grammar.signal_numbers import with_signal_numbers
-from alerts.grammar.signature import without_signature
-from alerts.grammar.tokens import concepts
-from alerts.grammar.unknown_words import WRITE, foreign_word
-from alerts.grammar.worded_targets import with_takes
+from alerts.grammar.sizes import with_signal_numbers
+from alerts.grammar.text_entry import with_doubt
+from alerts.grammar.tokens import concepts, with_takes
+from alerts.grammar.words import WRITE, foreign_word, refuse_options, refuse_unclear_words
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.reading import strict_json

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from alerts.grammar import slots, statements, updates
-from alerts.grammar.kinds import CLASSES, ENTRY
-from alerts.grammar.lexicon import Kind
+from alerts.grammar.lexicon import CLASSES, ENTRY, Kind
 from alerts.grammar.notation import Grammar, Statement, rules_of
 from alerts.reading import read_alert
 from common.errors import InvalidInputError

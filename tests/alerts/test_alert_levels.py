@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.carry_out import trades as alert_trades
-from alerts.grammar.emoji import is_plain
+from alerts.grammar.decoration import is_plain
 from alerts.preview import preview_alert
 from alerts.reading import AlertSignal, needs_quote, read_alert
 from common.clocks import market_now

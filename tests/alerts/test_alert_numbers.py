@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from alerts.forms.envelopes import from_form
 from alerts.grammar.characters import readable
+from alerts.grammar.decoration import without_signature
 from alerts.grammar.lexicon import Kind, Token
-from alerts.grammar.signature import without_signature
 from alerts.grammar.tokens import raw_tokens
 from alerts.reading import Alert, Dialect, read_alert
 from common.errors import InvalidInputError

@@ -1,4 +1,4 @@
-"""What to write instead of a word of an entry that is not understood. Pure.
+"""Words that are refused by name, and what to write instead. Pure.
 
 The advice to leave a word out is only for words without which the signal is the same.
 """
@@ -7,13 +7,152 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from alerts.grammar.lexicon import PHRASES, WORDS, refused
+from alerts.grammar.lexicon import LEXICON, PHRASES, WORDS, Kind, Token, refused
 from alerts.grammar.numbers import without_k
 from alerts.grammar.reading import ambiguous, excerpt, not_understood
-from alerts.grammar.turning_words import meaningful, turning
 from common.errors import InvalidInputError
 from common.units import AssetClass
 from signals.symbols import asset_class, is_asset, known_pair, needs_currency
+
+_FAMILIES: dict[str, list[str]] = LEXICON["turning"]
+_TURNS = ("negation", "withdrawal", "past", "condition", "example")
+_MARKS = re.compile('[?¿؟⁉❓❔"“”„«»>~<−]|\\u0336|\\u0335')
+_MARKS_OF_NAMES = re.compile("[?¿؟⁉❓❔]")
+_IDEOGRAPHS = re.compile(
+    "不|没|沒|未|别|別|勿|莫|无|無|非|如果|若|取消|平仓|平倉|等|可能|测试|買|买|卖|賣|空|多"
+)
+
+
+def _pattern(*names: str) -> re.Pattern[str]:
+    words = []
+    for stem in (stem for name in names for stem in _FAMILIES[name]):
+        plain = re.escape(stem.removesuffix(".")).replace(r"\\.", r"\\s+").replace(r"\.", r"\s+")
+        before = "" if stem == "n't" else r"(?<!\w)"
+        words.append(before + plain + (r"(?!\w)" if stem.endswith(".") else r"\w*"))
+    return re.compile("|".join(words), re.IGNORECASE)
+
+
+_TURNING = _pattern(*_TURNS)
+_ANY = _pattern(*_TURNS, "trade")
+
+
+def meaningful(phrase: str) -> str:
+    """Return the first word or mark of a phrase that can change what a signal says; '' if none."""
+    plain = phrase.replace("’", "'")
+    for pattern in (_ANY, _MARKS, _IDEOGRAPHS):
+        if found := pattern.search(plain):
+            return found[0]
+    return ""
+
+
+def turning(word: str) -> str:
+    """Return the word of a phrase that denies, doubts or withdraws; '' if there is none."""
+    found = _TURNING.search(word.replace("’", "'").replace("_", " "))
+    return found[0] if found else ""
+
+
+_OF_REPORTS = _pattern("reports")
+_OF_NAMES = _pattern("names")
+
+
+def turning_in_name(name: str) -> str:
+    """Return the word or mark of a strategy's name, or of a note, that denies, doubts, withdraws or
+    reports; '' if there is none."""
+    plain = _OF_NAMES.sub(" ", name.replace("_", " "))
+    if word := turning(plain):
+        return word
+    found = _OF_REPORTS.search(plain) or _MARKS_OF_NAMES.search(plain)
+    return found[0] if found else ""
+
+
+# A note beside an order is free text, but not one that takes the order back.
+_TAKEN_BACK = re.compile(
+    r"\b(?:do not|don'?t|never) (?:trade|take|execute|copy|follow|use|enter|open|buy|sell)\b"
+    r"|\bignore (?:this|it|me)\b|\b(?:test|demo|paper) (?:only|signal|alert|order|trade)\b"
+    r"|\bdry.?run\b|\bnot (?:valid|a signal|a trade|real)\b|\bno trade\b",
+    re.IGNORECASE,
+)
+
+
+def taken_back(note: str) -> str:
+    """Return the words of a note that take its order back; '' if there are none."""
+    found = _TAKEN_BACK.search(note.replace("’", "'"))
+    return found[0] if found else ""
+
+
+# A close is often noted with what has happened (“TP hit”), but not with a condition.
+_NOT_YET = re.compile(
+    r"\b(?:if|unless|until|when|once|wait\w*|maybe|perhaps|example|sample|backtest\w*|yesterday)\b"
+    r"|\btest\b",
+    re.IGNORECASE,
+)
+_SHARE = re.compile(
+    r"\b(?:close|exit|reduce|take|book|sell|secure)\w*\W+(?:off |of |by )?"
+    r"(?:half|part|(?:a |one )?(?:third|quarter)|[0-9]+(?:\.[0-9]+)?\s?%)"
+    r"|\bpartial\w*",
+    re.IGNORECASE,
+)
+
+
+def postponing(note: str) -> str:
+    """Return the words of a close's note that make it conditional; '' if there are none."""
+    found = _NOT_YET.search(note)
+    return found[0] if found else ""
+
+
+def share_in(note: str) -> str:
+    """Return the words of a close's note that name a part of the trade; '' if there are none."""
+    found = _SHARE.search(note)
+    return found[0] if found else ""
+
+
+_MEANINGS = {word: one for one in LEXICON["meanings"] for word in one["words"]}
+
+
+def refuse_unclear_words(tokens: Iterable[Token]) -> None:
+    """Raise InvalidInputError for a text with such a word."""
+    for token in tokens:
+        if token.kind is Kind.WORD and (error := unclear_word(token.text)):
+            raise error
+
+
+def unclear_word(text: str) -> InvalidInputError | None:
+    """Return the error for a word with several meanings; None: it is none of them."""
+    found = _MEANINGS.get(text.lower())
+    if found is None:
+        return None
+    if found["readings"]:
+        return ambiguous(excerpt(text), *found["readings"], field="action", write=found["write"])
+    return not_understood(found["subject"], found["write"])
+
+
+_WORDS = refused("options")
+_DAYS = re.compile("[0-9]{1,3}dte", re.ASCII | re.IGNORECASE)  # to expiry
+_CONTRACT = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[Cc]|CE|PE|P)", re.ASCII)
+_LABELS = (Kind.SL, Kind.STOP, Kind.TP)  # “SL 30P” are points
+_KINDS = {"put", "ce", "pe"}  # behind a strike; else “put SL at BE”, or a share
+
+
+def refuse_options(tokens: list[Token]) -> None:
+    """Raise InvalidInputError for a text with a word of an option."""
+    before = Token(Kind.LINE, "")
+    for token in tokens:
+        is_behind_strike = token.text.lower() in _KINDS and before.kind is Kind.NUMBER
+        is_contract = _CONTRACT.fullmatch(token.text) and before.kind not in _LABELS
+        if token.kind is Kind.WORD and (
+            is_behind_strike
+            or is_contract
+            or token.text.lower() in _WORDS
+            or _DAYS.fullmatch(token.text)
+        ):
+            raise not_understood(
+                f"{excerpt(token.text)} can name an option, and options are not traded: do not "
+                "just leave it out.",
+                "Write BUY or SELL, the symbol and its own price if the symbol itself is to be "
+                "traded.", field="symbol",
+            )  # fmt: skip
+        before = before if token.kind is Kind.MARK else token
+
 
 WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
 WRITE_UPDATE = "Write “close EURUSD”, “close half EURUSD” or “cancel EURUSD” about an open trade."

@@ -1,11 +1,93 @@
-"""Lines around a signal that change nothing: a disclaimer, a link, an exchange, a size. Pure.
+"""What stands around a signal: emoji, disclaimers, links, exchanges, sizes. Pure.
 
-The list is closed, and each entry must be a whole line: a sentence that is not in it is refused.
+Both lists are closed, as the vocabulary is: any other emoji or line is refused.
 """
 
 import re
+import unicodedata
 
+from alerts.grammar.lexicon import emoji
 from alerts.grammar.reading import SIZING, Note, excerpt
+
+REACHED = emoji("reached")
+CROSSES = emoji("crosses")
+# “Not”, “wait”, “perhaps”, “the other way round”: for the phrases that a mapping ignores.
+FORBIDDING = emoji("crosses", "forbidding")
+_UP, _DOWN, _GREEN, _RED = (emoji(name) for name in ("up", "down", "green", "red"))
+_FLAGS = {chr(code) for code in range(0x1F1E6, 0x1F200)}
+_LINES = {chr(code) for code in range(0x2500, 0x25A0)}
+# Each only in a line with such a word: a lock beside a stop that is moved, a clock beside “now”.
+_BESIDE = {
+    **dict.fromkeys(
+        "🔒🔐", re.compile(r"\b(?:be|b/e|breakeven|break even|secure|move)\b", re.IGNORECASE)
+    ),
+    **dict.fromkeys("🕒⏱", re.compile(r"\bnow\b", re.IGNORECASE)),
+}
+_PLAIN = emoji("up", "down", "green", "red", "arrows", "signs", "shapes", "tones") | _FLAGS | _LINES
+_LABEL = (
+    r"(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take|profit|entry|enter|price|exit|close|move|set|raise|lower"
+    r"|cancel|secure|book|leverage|lev|cross|risk|lots?|size|exchanges?|pair|coin|symbol|rr|r:r"
+    r"|time|timeframe|type|order|reduce|trail|[0-9])"
+)
+_TO_WORD = r"[^A-Za-z0-9]*"
+_BEFORE_LABEL = re.compile(rf"{_TO_WORD}{_LABEL}(?![A-Za-z])", re.IGNORECASE)
+_BEFORE_LEVEL = re.compile(
+    rf"{_TO_WORD}(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take)(?![A-Za-z])", re.IGNORECASE
+)
+_LEVEL = re.compile(r"\b(?:sl|stop|tp[0-9]?|target|profit)\b", re.IGNORECASE)
+_SIDE = re.compile(r"\b(?:buy|sell|long|short)\b", re.IGNORECASE)
+_UPDATE = re.compile(
+    r"\b(?:close|exit|cancel|move|reduce|secure|set|(?:sl|stop) to)\b", re.IGNORECASE
+)
+
+
+def is_plain(letter: str, line: str) -> bool:
+    """Whether an emoji changes nothing in its line, or only points up or down (`trend_of`)."""
+    if words := _BESIDE.get(letter):
+        return bool(words.search(line))
+    return letter in _PLAIN
+
+
+def is_of_label(line: str, place: int) -> bool:
+    """Whether a check mark at the beginning of a line marks a price or an instruction, “✅ TP1
+    1.0900”: before an entry, “✅ BUY EURUSD”, it can say that it is done."""
+    is_update = bool(_UPDATE.search(line))
+    if _SIDE.search(line):
+        return is_update and bool(_BEFORE_LABEL.match(line, place + 1))
+    return is_update or bool(_BEFORE_LABEL.match(line, place + 1))
+
+
+def _colours_level(line: str, place: int) -> bool:
+    """Whether a circle is about a level or a label: “🔴 SL 1.0800”, “SL 1.0800 🔴”."""
+    if _SIDE.search(line):
+        return bool(_BEFORE_LEVEL.match(line, place + 1))
+    return bool(_BEFORE_LABEL.match(line, place + 1) or _LEVEL.search(line))
+
+
+def forbidding(text: str) -> str:
+    """Return the first emoji of a text that can change a signal; '' if there is none."""
+    changing = FORBIDDING | REACHED | _UP | _DOWN | _GREEN | _RED
+    for one in text:
+        is_emoji = unicodedata.category(one) in ("So", "Sk") and not one.isascii()
+        if one in changing or (is_emoji and one not in _PLAIN):
+            return one
+    return ""
+
+
+def trend_of(text: str) -> str:
+    """Return BUY or SELL if the emoji of a text all point up or down; else empty.
+
+    A green or red circle points if it is about the trade, not about a level: “🔴 SL 1.0800”.
+    """
+    coloured = {"BUY": False, "SELL": False}
+    for line in text.split("\n"):
+        for place, letter in enumerate(line):
+            if letter in _GREEN | _RED and not _colours_level(line, place):
+                coloured["BUY" if letter in _GREEN else "SELL"] = True
+    up = bool(_UP & set(text)) or coloured["BUY"]
+    down = bool(_DOWN & set(text)) or coloured["SELL"]
+    return "BUY" if up and not down else "SELL" if down and not up else ""
+
 
 _LEAD = (
     r"(?:(?:join|follow|channel|chart|link|website|telegram|contact|admin|source|support"
