@@ -21,15 +21,11 @@ from alerts.grammar.reading import (
     LevelForm,
     Reading,
     Unit,
-    ambiguous,
-    excerpt,
-    not_understood,
+    refusal,
 )
 from alerts.grammar.targets import read_pips
 from alerts.grammar.text_entry import is_clear_entry
-from common.errors import InvalidInputError
 from common.money import plain, read_decimal
-from common.reason_codes import Code
 from common.stop_rules import RULE_DISTANCES
 from common.units import AssetClass
 from signals.models import Direction
@@ -50,7 +46,6 @@ _BLOCK = re.compile(
 _IS_BLOCK = re.compile(r"\s*[A-Za-z][A-Za-z0-9_ -]{0,40}\([^()\n]{1,40}\)\s*\{", re.ASCII)
 _MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}  # whose prices are 0.3 to 3
 _LEAST_PIPS, _NEAR = Decimal(5), Decimal("0.05")
-_SHOWN = {"PIPS": "pips", "PERCENT": "percent", "PRICE": "price"}
 
 
 @dataclass(slots=True)
@@ -98,21 +93,18 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
         parts = parts[1:]  # the licence: the address is the secret here
     word, symbol = parts[0].lower(), parts[1] if len(parts) > 1 else ""
     if word in COMMA.refused:
-        raise not_understood(f"{word} cannot be carried out here.", COMMA.refused[word])
+        raise refusal("comma_command", word=word, refused=COMMA.refused[word])
     if word not in COMMA.commands:
         known = ", ".join(sorted(COMMA.commands))
-        raise not_understood(f"{excerpt(parts[0])} is no command.", f"Known are: {known}.")
+        raise refusal("comma_command_2", part=parts[0], known=known)
     stated = COMMA.read(COMMA.options(parts[2:]))
     order = Order(Dialect.COMMA_COMMAND, word, COMMA.commands[word], symbol, stated, mapping)
     if word == "closeall":
         if symbol.lower() not in ("", word):
-            raise ambiguous(
-                f"closeall with {excerpt(symbol)}", "a close of that symbol", "a close of all",
-                field="symbol", write="Write “closeall,” for all symbols, else closelong.",
-            )  # fmt: skip
+            raise refusal("comma_command_3", symbol=symbol)
         order.symbol = ""
     elif not symbol:
-        raise not_understood("It has no symbol.", COMMA.write, field="symbol")
+        raise refusal("comma_command_4", write=COMMA.write)
     return read_order(order)
 
 
@@ -127,7 +119,7 @@ def is_key_value(text: str) -> bool:
 def read_key_value(text: str, mapping: AlertMapping) -> Reading:
     """Return what an AutoView command says. Raises InvalidInputError."""
     if any(mark in text.strip() for mark in "\n|&"):
-        raise not_understood("It has several commands.", f"Send one alert each. {KEY_VALUE.write}")
+        raise refusal("key_value", write=KEY_VALUE.write)
     options = KEY_VALUE.options(text.split())
     stated = KEY_VALUE.read(options)
     kind, close = str(stated.take("order_type") or "").lower(), stated.take("close")
@@ -135,17 +127,13 @@ def read_key_value(text: str, mapping: AlertMapping) -> Reading:
     word = f"c={str(close).lower()}" if close else f"t={kind}"
     command = KEY_VALUE.commands.get(word)
     if close and kind not in ("", "market"):
-        raise not_understood("A close is made at market.", "Leave t= out.", field="order_type")
+        raise refusal("key_value_2")
     if close and book == "buy":
-        raise ambiguous(
-            "b=buy of a close", "the buy trade", "a trade that a buy ends", field="direction",
-            write="Write b=long or b=short.",
-        )  # fmt: skip
+        raise refusal("key_value_3")
     if command is None or not (close or book):
-        raise not_understood(
-            f"{word} is none of {', '.join(KEY_VALUE.commands)}, with b=long or b=short.",
-            KEY_VALUE.write, field="order_type",
-        )  # fmt: skip
+        raise refusal(
+            "key_value_4", word=word, shown=", ".join(KEY_VALUE.commands), write=KEY_VALUE.write
+        )
     side = stated.take("side")
     command = command._replace(side=Direction(side) if side else None)
     symbol = str(stated.take("symbol"))
@@ -161,25 +149,21 @@ def read_command_block(text: str, mapping: AlertMapping) -> Reading:
     """Return what a command block says. Raises InvalidInputError."""
     match = _BLOCK.fullmatch(text.strip())
     if match is None:
-        raise not_understood("It is not a block with one command.", BLOCK.write)
+        raise refusal("command_block", write=BLOCK.write)
     word = match["name"].lower()
     command = BLOCK.commands.get(word)
     if command is None:
-        raise not_understood(f"{excerpt(word)} cannot be carried out here.", BLOCK.write)
+        raise refusal("command_block_2", word=word, write=BLOCK.write)
     stated = BLOCK.read(BLOCK.options(filter(None, map(str.strip, match["options"].split(",")))))
     if stated.take("which") not in (None, "all"):
-        raise not_understood("Only which=all can be cancelled.", BLOCK.write)
+        raise refusal("command_block_3", write=BLOCK.write)
     position, side = stated.take("position"), stated.take("side")
     if position is not None:
         if read_decimal(position, field="position_size") or command.order_type != "MARKET":
-            raise ambiguous(
-                f"{word} to position={position}", "open a trade", "make one larger or smaller",
-                field="position_size",
-                write="Write market(side=buy, amount=1) to open, market(position=0) to close.",
-            )  # fmt: skip
+            raise refusal("command_block_4", word=word, position=position)
         command = Command("CLOSE")
     elif command.action == "OPEN" and not side:
-        raise not_understood("It has no side=buy.", BLOCK.write, field="direction")
+        raise refusal("command_block_5", write=BLOCK.write)
     command = command._replace(side=Direction(side) if side else None)
     order = Order(Dialect.COMMAND_BLOCK, word, command, match["symbol"], stated, mapping)
     return read_order(order)
@@ -222,10 +206,7 @@ def _entry(order: Order, levels: dict[str, str], distances: tuple[Distance, ...]
 def _reversed(order: Order, levels: dict[str, str], distances: tuple[Distance, ...]) -> Reading:
     """Return the order of a strategy that ends the one side and begins the other."""
     if distances:
-        raise not_understood(
-            f"{order.word} with levels in pips or percent is not read.",
-            "Send sl_price= and tp_price=, or the close and the entry as two alerts.", field="sl",
-        )  # fmt: skip
+        raise refusal("reversed", word=order.word)
     sides = ("long", "short") if order.command.side is Direction.BUY else ("short", "long")
     document = {
         "ticker": order.symbol, "action": str(order.command.side).lower(),
@@ -237,8 +218,7 @@ def _reversed(order: Order, levels: dict[str, str], distances: tuple[Distance, .
 def _modified(order: Order, levels: dict[str, str], distances: tuple[Distance, ...]) -> Reading:
     """Return the new levels of an open trade, which must be prices."""
     if distances or not levels:
-        detail = "New levels of an open trade are prices: send sl_price= or tp_price=."
-        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="sl")
+        raise refusal("modified")
     order.stated.refuse_rest()
     numbers = {name: Decimal(text) for name, text in levels.items()}
     targets = (Target(numbers["tp"], Decimal(1)),) if "tp" in numbers else ()
@@ -252,10 +232,7 @@ def _fixed(one: Value) -> str:
     """Return a price that is behind an @ where its form needs one. Raises ALERT_AMBIGUOUS."""
     if one.unit == "AT" and not one.value.startswith("@"):
         other = f"{one.value} of the price or margin" if "%" in one.value else "a distance"
-        raise ambiguous(
-            f"{one.key}={one.value}", f"the price {one.value}", other, field=one.key,
-            write=f"Write a fixed price behind {one.key}=@, and work it out from a distance.",
-        )  # fmt: skip
+        raise refusal("fixed", field=one.key, key=one.key, value=one.value, other=other)
     return str(one.value).removeprefix("@")
 
 
@@ -264,21 +241,14 @@ def _require_clear_price(order: Order, one: Value, levels: Mapping[str, str]) ->
     may be pips from the market. A level near it, or a decimal, shows that it is a price."""
     kind = order.command.order_type
     if kind == "MARKET":
-        raise ambiguous(
-            f"{order.word} with the price {one.value}", "an entry at market",
-            "an order at that price", field="open_price",
-            write="Leave the price out, or send a limit or stop order.",
-        )  # fmt: skip
+        raise refusal("clear_price", word=order.word, value=one.value)
     number = read_decimal(_fixed(one), field="price", positive=True)
     if order.dialect is not Dialect.COMMA_COMMAND:
         return
     is_like_level = any(apart(number, Decimal(text)) <= _NEAR for text in levels.values())
     is_large = _is_of_majors(order.pair) and number >= _LEAST_PIPS
     if is_large or (looks_like_distance(order.pair, number) and not is_like_level):
-        raise ambiguous(
-            f"price={one.value}", "a price", "pips from the market", field="open_price",
-            write="Send it with all decimals of a price, like price=1.0850, or with sl_price=.",
-        )  # fmt: skip
+        raise refusal("clear_price_2", value=one.value)
 
 
 def _take_levels(order: Order) -> tuple[dict[str, str], tuple[Distance, ...]]:
@@ -300,10 +270,7 @@ def _take_levels(order: Order) -> tuple[dict[str, str], tuple[Distance, ...]]:
             number = read_pips(text, level) if one.key.endswith("_pips") else number
             distances.append(Distance(level, number, Unit(unit)))
     if len(guessed) == 2 and prices and distances:  # one setting is for both
-        raise ambiguous(
-            "sl= and tp= in two units", "what each looks like", "both in one unit", field="sl",
-            write="Send sl_pips=, sl_price= or sl_pct=, and so for tp.",
-        )  # fmt: skip
+        raise refusal("take_levels")
     return prices, tuple(distances)
 
 
@@ -322,12 +289,13 @@ def _unit(level: str, text: str, order: Order) -> str:
             return "PIPS"
         if len(text.partition(".")[2]) >= 3 and Decimal("0.3") <= number < 3:
             return "PRICE"
-    raise ambiguous(
-        f"{level}={shown} of {order.pair}", *(f"{shown} {word}" for word in _SHOWN.values()),
+    raise refusal(
+        "unit",
         field=level,
-        write=f"Send {level}_pips=, {level}_price= or {level}_pct=, or choose it in the feed's "
-        "mapping.",
-    )  # fmt: skip
+        level=level,
+        shown=shown,
+        pair=order.pair,
+    )
 
 
 def _rules(order: Order) -> dict[str, str]:
@@ -336,11 +304,7 @@ def _rules(order: Order) -> dict[str, str]:
     found = order.stated.take_all(*RULE_DISTANCES, "max_spread")
     for name, text in found.items():
         if asset_class(order.pair) is not AssetClass.FX:
-            raise ambiguous(
-                f"{name} {text} of {order.pair}", "that many pips", "that many points",
-                f"a distance of {text} in its price", field=name,
-                write="Leave it out, or send our own JSON with stop_rule_unit (docs/trailing.md).",
-            )  # fmt: skip
+            raise refusal("rules", field=name, key=name, text=text, pair=order.pair)
         if read_decimal(text, field=name):
             read_pips(text, name)
     units = {"max_spread_unit": "PIPS"} if "max_spread" in found else {}

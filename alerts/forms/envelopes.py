@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from alerts.grammar.reading import Note
-from common.errors import InvalidInputError
-from common.reason_codes import Code
+from alerts.grammar.reading import Note, refusal
 from signals.reading.strict_json import JsonObject
 
 _FIELD = r"[A-Za-z_][A-Za-z0-9_.]{0,40}=[^\s&=]*"
@@ -44,10 +42,10 @@ def message_of(parsed: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]] | None
     is_doubled = isinstance(parsed, JsonObject) and bool(parsed.duplicates)
     if len(names) > 1 or is_doubled:
         detail = f"Send one of {', '.join(names)}, once." if len(names) > 1 else "Send each once."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field=names[0])
+        raise refusal("message_of", field=names[0], detail=detail)
     text = parsed[names[0]]
     if not isinstance(text, str):
-        raise InvalidInputError(Code.FIELD_INVALID, "It is a text.", field=names[0])
+        raise refusal("message_of_2", field=names[0])
     manners = (
         Note(name, "it only says how a chat shows it") for name in parsed if name != names[0]
     )

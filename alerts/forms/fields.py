@@ -11,14 +11,10 @@ from typing import Any, NamedTuple
 from alerts.grammar.reading import (
     SIZING,
     Note,
-    ambiguous,
-    excerpt,
-    not_understood,
+    refusal,
     require_entry_size,
     unread,
 )
-from common.errors import InvalidInputError
-from common.reason_codes import Code
 from signals.models import Direction
 
 TABLE: dict[str, dict[str, Any]] = tomllib.loads(
@@ -89,12 +85,9 @@ class Stated:
     def require_no_size(self, what: str) -> None:
         """Raise ALERT_AMBIGUOUS for a close with a size, which is no share of a position."""
         if self.shares:
-            raise ambiguous(
-                f"{self.shares[0]}{self.mark} of {what}", "a close of that much",
-                "a close of everything", field=self.shares[0],
-                write="Leave it out to close everything, or send JSON: action CLOSE with "
-                "close_fraction.",
-            )  # fmt: skip
+            raise refusal(
+                "no_size", field=self.shares[0], share=self.shares[0], mark=self.mark, what=what
+            )
 
 
 class Form:
@@ -129,9 +122,7 @@ class Form:
         stated, seen = Stated(self._mark), set[str]()
         for key, value in items:
             if key in seen:
-                raise InvalidInputError(
-                    Code.DUPLICATE_KEY, f"{key}{self._mark} is there twice.", field=key[:60]
-                )
+                raise refusal("read", field=key[:60], key=key, _mark=self._mark)
             seen.add(key)
             self._add(stated, key, value)
         return stated
@@ -149,24 +140,21 @@ class Form:
         elif reason := self._ignored.get(key) or self._ignored.get(_said(key, value), ""):
             stated.notes.append(Note(f"{key}{self._mark}", reason))
         elif found := self._unclear.get(_said(key, value)):
-            raise ambiguous(found["word"], *found["readings"], field=key, write=found["write"])
+            raise refusal(
+                "add", *found["readings"], field=key, word=found["word"], write=found["write"]
+            )
         elif name:
             one = Value(key, self._spelled(name, key, value), *unit)
             self._set(stated, name, one)
         elif key in self.refused:
-            raise not_understood(
-                f"{key} cannot be carried out here.", self.refused[key], field=key[:60]
-            )
+            raise refusal("add_2", field=key[:60], key=key, refused=self.refused[key])
         else:
             raise unread(f"{key}{self._mark}", key)
 
     def _set(self, stated: Stated, name: str, one: Value) -> None:
         other = stated.values.setdefault(name, one)
         if (str(other.value), other.unit) != (str(one.value), one.unit):
-            raise ambiguous(
-                f"{other.key}{self._mark} with {one.key}{self._mark}", "the one", "the other",
-                field=one.key, write="Send one of them.",
-            )  # fmt: skip
+            raise refusal("set", field=one.key, key=other.key, _mark=self._mark, key_2=one.key)
 
     def _spelled(self, name: str, key: str, value: Any) -> Any:
         spellings = self._values.get(name)
@@ -174,10 +162,12 @@ class Form:
             return value
         found = spellings.get(str(value).strip().lower())
         if found is None:
-            raise InvalidInputError(
-                Code.FIELD_INVALID,
-                f"{excerpt(str(value))} is not one of {', '.join(spellings)}. {self.write}",
+            raise refusal(
+                "spelled",
                 field=key[:60],
+                value=str(value),
+                shown=", ".join(spellings),
+                write=self.write,
             )
         return found
 
@@ -189,7 +179,7 @@ class Form:
             name, equals, value = part.partition("=")
             name, value = name.strip().lower(), value.strip().strip('"')
             if not equals or not value:
-                raise not_understood(f"{excerpt(part)} is not name=value.", self.write)
+                raise refusal("options_2", part=part, write=self.write)
             _require_one_value(name, value, f"{self._table['gap']} {self.write}")
             found.append((name, value))
         return found
@@ -211,21 +201,13 @@ def require_size(name: str, value: str) -> None:
     that is no entry's. `risk=1 sl=30` is what remains of two options without a comma: read as a
     size, it would lose the stop."""
     if not _SIZE.fullmatch(value):
-        raise not_understood(
-            f"{excerpt(f'{name}={value}')} is no number.",
-            f"Write one like {name}=1, or leave it out: {SIZING}.", field=name[:60],
-        )  # fmt: skip
+        raise refusal("size", field=name[:60], shown=f"{name}={value}", key=name)
     require_entry_size(name, value)
 
 
 def _require_one_value(name: str, value: str, write: str) -> None:
     is_free = name == "comment"
     if not (_FREE_TEXT if is_free else _ONE).fullmatch(value):
-        raise not_understood(
-            f"{excerpt(f'{name}={value}')} may hold more than one option.", write, field=name[:60]
-        )
+        raise refusal("one_value", field=name[:60], shown=f"{name}={value}", write=write)
     if is_free and (level := _LEVEL.search(value)):
-        raise ambiguous(
-            f"{excerpt(level[0])} of a comment", "a note", "a level or size of the order",
-            field=name, write="Send it as an option of its own, or leave it out of the comment.",
-        )  # fmt: skip
+        raise refusal("one_value_2", field=name, level=level[0])

@@ -28,14 +28,11 @@ from alerts.grammar.reading import (
     LevelForm,
     Note,
     Reading,
-    ambiguous,
     excerpt,
-    not_understood,
+    refusal,
 )
 from alerts.grammar.text_entry import is_clear_entry
-from common.errors import InvalidInputError
 from common.money import plain
-from common.reason_codes import Code
 from signals.models import Action
 from signals.reading.strict_json import JsonObject
 
@@ -58,9 +55,7 @@ def read_object(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     if not any(parsed.get(name) for name in ("ticker", "symbol", "pair", "tv_instrument")):
         for name in ("code", "qv_user_id"):  # of WunderTrading and QuantLynk
             if name in parsed:
-                raise not_understood(
-                    f"{name} names no symbol and no side here.", ORDER.write, field=name
-                )
+                raise refusal("object", field=name, key=name, write=ORDER.write)
     strategy = parsed.get("strategy")
     if isinstance(strategy, Mapping) and "order_action" in strategy:
         return _template(parsed, mapping)
@@ -84,12 +79,7 @@ def _own(
     elif is_side_only and not is_ours and _ONLY_SIDE.issuperset(parsed):
         require_no_duplicate(parsed)
         opens, closes = ("long", "short") if action == "buy" else ("short", "long")
-        raise ambiguous(
-            f"action {action} alone", f"open a {opens} trade", f"close a {closes} one",
-            field="action",
-            write=f'Send "sentiment" with it ({opens}, or flat for a close), or action '
-            f"enter_{opens} or exit_{closes}.",
-        )  # fmt: skip
+        raise refusal("own", action=action, opens=opens, closes=closes)
     for name in ("ticker", "symbol", "currency_pair", "pair"):
         text = parsed.get(name)
         if isinstance(text, str) and (pair := mapping.symbol_of(text)) != text:
@@ -154,10 +144,7 @@ def _template(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     stated = TEMPLATE.read(items_of(parsed))
     for name in POSITIONS[:2]:
         if name not in stated.values:
-            detail = (
-                "Without the positions before and after an order, it could open or end a trade."
-            )
-            raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=f"strategy.{name}")
+            raise refusal("template", field=f"strategy.{name}")
     document = {"ticker": symbol_of_object(stated, mapping)}
     document |= {name: one.value for name, one in stated.values.items()}
     return Reading(
@@ -170,15 +157,11 @@ def _bot(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     stated = BOT.read(items_of(parsed))
     pair, action = stated.take("ticker"), str(stated.take("action") or "")
     if action and action not in BOT.commands:
-        detail = f"{excerpt(action)} is about the bot, not about a trade of this feed."
-        raise not_understood(detail, BOT.write, field="action")
+        raise refusal("bot", action=action, write=BOT.write)
     if not isinstance(pair, str):
-        raise not_understood("It names no pair.", "Send the pair.", field="pair")
+        raise refusal("bot_2")
     if not action:
-        raise ambiguous(
-            f"A start of the bot for {excerpt(pair)}", "a long trade", "a short one",
-            field="action", write='Send {"ticker": …, "action": "enter_long"} or enter_short.',
-        )  # fmt: skip
+        raise refusal("bot_3", pair=pair)
     document = {"action": "CLOSE", "symbol": mapping.symbol_of(_base_first(pair))}
     return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(stated.notes))
 
@@ -194,10 +177,7 @@ def _base_first(pair: str) -> str:
     if base.removesuffix("_PERP").removesuffix("-PERP").endswith(quote) and base != quote:
         return base
     if base in _MONEY and quote not in _MONEY:
-        raise ambiguous(
-            f"The pair {pair}", f"{quote}/{base}", f"{base}/{quote}", field="pair",
-            write=f"Send {base}_{quote} for {quote}/{base}, with the quote currency first.",
-        )  # fmt: skip
+        raise refusal("base_first", pair=pair, quote=quote, base=base)
     return f"{base}/{quote}"
 
 

@@ -17,8 +17,7 @@ from alerts.grammar.reading import (
     Note,
     Reading,
     Unit,
-    ambiguous,
-    excerpt,
+    refusal,
     require_entry_size,
     unread,
 )
@@ -61,18 +60,14 @@ def items_of(parsed: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def require_no_duplicate(parsed: Mapping[str, Any]) -> None:
     if duplicate := first_duplicate(parsed):
-        raise InvalidInputError(
-            Code.DUPLICATE_KEY, f"{duplicate!r} is there twice.", field=duplicate
-        )
+        raise refusal("no_duplicate", field=duplicate, duplicate=duplicate)
 
 
 def read_order_object(
     parsed: Mapping[str, Any], action: str, command: Command, mapping: AlertMapping
 ) -> Reading:
     if not any(parsed.get(name) for name in ("ticker", "symbol", "tv_instrument")):
-        raise InvalidInputError(
-            Code.FIELD_REQUIRED, f"It has no symbol. {ORDER.write}", field="ticker"
-        )
+        raise refusal("order_object", write=ORDER.write)
     _require_plain_extras(parsed.get("extras"))
     stated = ORDER.read(items_of(parsed))
     _require_whole(parsed)
@@ -116,7 +111,7 @@ def read_order_object(
 def symbol_of_object(stated: Stated, mapping: AlertMapping) -> Any:
     text, exchange = stated.take("ticker"), stated.take("exchange")
     if not isinstance(text, str):
-        raise InvalidInputError(Code.FIELD_REQUIRED, "Send one symbol, as ticker.", field="ticker")
+        raise refusal("symbol_of_object")
     pair = mapping.symbol_of(text)
     is_apart = pair == text and isinstance(exchange, str) and ":" not in text
     return f"{exchange}:{text}" if is_apart else pair
@@ -139,18 +134,13 @@ def _close(
     document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
     share, amount, unit = (stated.take(one) for one in ("close_fraction", "amount", "amount_unit"))
     if amount is not None and unit != "position_percent":
-        raise ambiguous(
-            f"order.amount {amount} of an exit", "a close of that much", "a close of everything",
-            field="order.amount",
-            write="Leave order out to close everything, or send it with position_percent.",
-        )  # fmt: skip
+        raise refusal("closing", amount=amount)
     if amount is not None:
         share = plain(read_decimal(amount, field="order.amount", positive=True) / 100)
     if share is not None:
         document["close_fraction"] = share
     if stated.take("sentiment") not in (None, "flat"):
-        detail = "An exit that leaves a position has no share: send action CLOSE, close_fraction."
-        raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sentiment")
+        raise refusal("closing_2")
     if action != "close" and stated.take("price"):
         stated.notes.append(Note("price", "an exit is made at market"))
     if share is None:
@@ -252,10 +242,7 @@ def _require_same_side(action: str, positions: Mapping[str, Any]) -> None:
     """Raise InvalidInputError for an entry beside a position that it does not lead to."""
     if positions and positions != {"market_position": action.removeprefix("enter_")}:
         stated = ", ".join(f"{name} {positions[name]}" for name in sorted(positions))[:120]
-        raise ambiguous(
-            f"{action} beside {stated}", "an entry", "an order that ends or turns a trade",
-            field="action", write="Send buy or sell with the position, or the action alone.",
-        )  # fmt: skip
+        raise refusal("same_side", action=action, stated=stated)
 
 
 def _entry_price(stated: Stated, *, is_exit: bool) -> dict[str, Any]:
@@ -265,11 +252,7 @@ def _entry_price(stated: Stated, *, is_exit: bool) -> dict[str, Any]:
     found = stated.take_all("order_type", "open_price", "stop_price", "price")
     waits = next((name for name in ("open_price", "stop_price") if name in found), "")
     if waits and found.get("order_type", "MARKET") == "MARKET":
-        raise ambiguous(
-            f"{waits} of a market order", "an order that waits for that price",
-            "an entry now, with the price as a note", field=waits,
-            write="Send orderType limit or stop with it, or signalPrice instead.",
-        )  # fmt: skip
+        raise refusal("entry_price_2", field=waits, waits=waits)
     if waits:
         found.pop("price", None)
     return found
@@ -280,21 +263,14 @@ def _require_market_exit(stated: Stated, what: str) -> None:
     kind = stated.values.get("order_type")
     waits = [one for name in ("open_price", "stop_price") if (one := stated.values.get(name))]
     if waits or (kind and kind.value != "MARKET"):
-        raise ambiguous(
-            f"{what} with {waits[0].key if waits else 'orderType'}", "a close now",
-            "a close when the price is there", field="limitPrice",
-            write="Leave orderType and its price out to close now; send a target as takeProfit.",
-        )  # fmt: skip
+        raise refusal("market_exit", what=what, shown=waits[0].key if waits else "orderType")
 
 
 def _refuse_levels(parsed: Mapping[str, Any], what: str) -> None:
     """Raise ALERT_AMBIGUOUS for a close or a cancel with levels."""
     for name in (*STOPS, *TARGETS, *_NESTED[:2]):
         if parsed.get(name) not in (*NOTHING, {}):
-            raise ambiguous(
-                f"{name} of {what}", f"{what} now", f"{what} when that price is reached",
-                field=name, write=f"Leave {name} out, or send action MODIFY with the new level.",
-            )  # fmt: skip
+            raise refusal("levels", field=name, key=name, what=what)
 
 
 def _require_whole(parsed: Mapping[str, Any]) -> None:
@@ -302,22 +278,14 @@ def _require_whole(parsed: Mapping[str, Any]) -> None:
     size = str(parsed.get("quantity") or "")
     is_of_position = "position" in str(parsed.get("quantityType") or "").lower()
     if is_of_position and size.removesuffix("%") not in ("100", "100.0"):
-        raise ambiguous(
-            f"{size or 'A quantity'} of the position", "a close of that share",
-            "a close of everything", field="quantityType",
-            write="Send action CLOSE with close_fraction, or leave quantityType out.",
-        )  # fmt: skip
+        raise refusal("whole", shown=size or "A quantity")
 
 
 def _require_plain_extras(extras: Any) -> None:
     """Raise InvalidInputError for extras that can change what is meant, like {"dryRun": true}."""
     text = json.dumps(extras) if extras else ""
     if found := _CHANGES.search(text) or _ORDERS.search(text):
-        raise ambiguous(
-            f"extras with {excerpt(found[0])}", "a note", "another order than without it",
-            field="extras",
-            write="Send a level as stopLoss or takeProfit; leave out what is only a note.",
-        )  # fmt: skip
+        raise refusal("plain_extras", found=found[0])
 
 
 def fault(name: str, detail: str) -> InvalidInputError:

@@ -8,10 +8,13 @@ import re
 from decimal import Decimal
 
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.reading import Dialect, Note, Reading, ambiguous, excerpt, not_understood
+from alerts.grammar.reading import (
+    Dialect,
+    Note,
+    Reading,
+    refusal,
+)
 from alerts.grammar.words import turning_in_name
-from common.errors import InvalidInputError
-from common.reason_codes import Code
 
 _NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?"
 _SENTENCE = re.compile(
@@ -37,19 +40,15 @@ def is_sentence(text: str) -> bool:
 def read_sentence(text: str, mapping: AlertMapping) -> Reading:
     """Return the order of a strategy. Raises InvalidInputError ALERT_NOT_UNDERSTOOD."""
     if "{{" in text:
-        detail = "A placeholder was not filled in: only the alert of a strategy has an order."
-        raise InvalidInputError(Code.FIELD_INVALID, detail, field="action")
+        raise refusal("sentence")
     match = _SENTENCE.fullmatch(text.strip())
     if match is None or len(_MARK.findall(text)) != 1:
-        raise not_understood("It is not one order of a strategy's default message.", WRITE)
+        raise refusal("sentence_2")
     # A strategy has any name; these words before the sentence are rather a person's about it.
     if word := turning_in_name(match["name"] or ""):
-        raise ambiguous(
-            f"{excerpt(word)} before the sentence", "a part of the strategy's name",
-            "a word about this order", write="Give the strategy a name without it.",
-        )  # fmt: skip
+        raise refusal("sentence_3", word=word)
     if not Decimal(match["size"]):
-        raise not_understood("An order of 0 is none.", WRITE)
+        raise refusal("sentence_4")
     document = {
         "ticker": mapping.symbol_of(match["symbol"]),
         "action": match["side"].lower(),

@@ -9,7 +9,7 @@ import unicodedata
 from itertools import accumulate
 
 from alerts.grammar.decoration import CROSSES, FORBIDDING, REACHED, is_of_label, is_plain
-from alerts.grammar.reading import ambiguous, excerpt, not_understood
+from alerts.grammar.reading import refusal
 from common.errors import InvalidInputError
 
 # Full-width forms and letters in a mathematical style, as channels write headings.
@@ -136,9 +136,7 @@ MAX_CHARACTERS = 4_000
 def readable(text: str) -> str:
     """Return a text with ASCII letters, digits and marks only. Raises InvalidInputError."""
     if len(text) > MAX_CHARACTERS:
-        raise not_understood(
-            f"It has {len(text)} characters.", f"Write at most {MAX_CHARACTERS}, the signal only."
-        )
+        raise refusal("readable", count=len(text), max_characters=MAX_CHARACTERS)
     text = _UNDERLINE.sub(r"\g<inside>", _BLOCK.sub("\n\\g<inside>\n", text))
     text = _KEYCAP_BEHIND.sub(" ", text)  # no digit of the number before it
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
@@ -167,13 +165,10 @@ def _line(line: str) -> str:
             continue
         is_marking = is_start and (letter not in REACHED or is_of_label(line, index))
         if letter in REACHED and not is_marking and not _REPORTED.search(shown.end()):
-            raise not_understood(
-                f"{letter} after a word, or before an entry, can say that it was reached.",
-                "Leave it out, or write it before a level: “✅ TP1 1.0900”.",
-            )
+            raise refusal("line", letter=letter)
         is_of_stop = letter in CROSSES and _STOP_WORD.match(after.text(index))
         if letter in FORBIDDING and not is_of_stop:
-            raise not_understood(f"{letter} can say that it is not meant.", "Leave it out.")
+            raise refusal("line_2", letter=letter)
         if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
             shown.add(letter)
             is_start = is_start and letter.isspace()
@@ -224,16 +219,13 @@ def _with_dashes(text: str) -> str:
     It looks outwards from each sign: a text may be mostly blanks.
     """
     if "➕" in text:
-        raise not_understood("➕ can say that a trade is added to.", "Leave it out.")
+        raise refusal("with_dashes")
     for found in _SIGN.finditer(text):
         sign, start, end = found[0], found.start(), found.end()
         before = text[:start].rstrip(" \t")[-1:]
         after = text[end:].lstrip(" \t")[:1]
         if after in _DIGITS and (sign != "−" or before not in _DIGITS):
-            raise ambiguous(
-                f"{sign} before a number", "a separator", "a number below zero",
-                write="Write prices without a sign.",
-            )  # fmt: skip
+            raise refusal("with_dashes_2", sign=sign)
     return text.replace("−", "-").replace("➖", " ")
 
 
@@ -247,14 +239,9 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
         raise _unreadable(letter)
     is_arrow = "ARROW" in name or letter in "▶◀⏩⏪"
     if unicodedata.category(letter) == "Sm" and not is_arrow:
-        raise not_understood(
-            f"{letter} ({name.lower()}) compares or calculates.", "Write the price alone."
-        )
+        raise refusal("decoration", letter=letter, key=name.lower())
     if is_arrow and _NUMBER_BEFORE.search(before) and after.lstrip()[:1].isdigit():
-        raise ambiguous(
-            f"{letter} between two numbers", "a range", "a change from one to the other",
-            write="Write a range with a dash, or the new price alone.",
-        )  # fmt: skip
+        raise refusal("decoration_2", letter=letter)
 
 
 def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
@@ -262,21 +249,11 @@ def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
     if letter in REACHED or is_of_stop or is_plain(letter, line):
         return
     name = unicodedata.name(letter, "a character without a name").lower()
-    raise not_understood(
-        f"{letter} ({name}) may change what is meant.",
-        "Leave it out. Known ones are listed in docs/alerts.md#emoji.",
-    )
+    raise refusal("plain", letter=letter, key=name)
 
 
 def _unreadable(letter: str) -> InvalidInputError:
     name = unicodedata.name(letter, "a character without a name").lower()
     if letter.isalpha() and "fullwidth" not in name and "mathematical" not in name:
-        return not_understood(
-            f"{excerpt(letter)} ({name}) is a letter of another alphabet or language.",
-            "Write English words; or set your words for BUY, SELL and symbols in the feed's "
-            "mapping (docs/alerts.md#mapping).",
-        )
-    return not_understood(
-        f"{excerpt(letter)} ({name}) is not a letter, digit or mark that is read.",
-        "Write it in plain letters and digits, without formatting.",
-    )
+        return refusal("unreadable_2", letter=letter, key=name)
+    return refusal("unreadable", letter=letter, key=name)

@@ -9,11 +9,9 @@ from decimal import Decimal
 from alerts.grammar.levels import require_magnitude, require_plausible
 from alerts.grammar.lexicon import Kind
 from alerts.grammar.numbers import read_number
-from alerts.grammar.reading import Note, ambiguous
+from alerts.grammar.reading import Note, refusal
 from alerts.grammar.slots import Slots
-from common.errors import InvalidInputError
 from common.money import plain
-from common.reason_codes import Code
 from common.units import AssetClass
 from signals.models import Direction
 from signals.symbols import asset_class
@@ -29,10 +27,7 @@ def read_entry_price(parts: Slots, pair: str, side: Direction) -> Decimal | None
     prices = [read_number(text, field="open_price") for text in parts.entry]
     if not prices:
         if parts.money:
-            raise ambiguous(
-                f"${parts.money}", f"the price {parts.money}", "an amount of money", field="sl",
-                write="Write the entry price too, or prices without $.",
-            )  # fmt: skip
+            raise refusal("entry_price", money=parts.money)
         return None
     if len(prices) == 1:
         if parts.is_bare:
@@ -56,23 +51,12 @@ def _require_range(parts: Slots, low: Decimal, high: Decimal, side: Direction) -
     """Raise InvalidInputError for two prices that are no range, or whose order is a stop order:
     people mean a breakout of all of it, or its near edge."""
     if high > low * _TWO_PRICES:
-        raise ambiguous(
-            f"{parts.entry[0]}-{parts.entry[1]}", "a range", "two prices", field="open_price",
-            write="Write both prices in full, at most 5 % apart, or one price.",
-        )  # fmt: skip
+        raise refusal("range", entry=parts.entry[0], entry_2=parts.entry[1])
     if Kind.STOP_ORDER in parts.types:
         near, far = (low, high) if side == Direction.BUY else (high, low)
-        raise ambiguous(
-            f"A range {parts.entry[0]}-{parts.entry[1]} of a stop order",
-            f"an entry at {plain(near)}, which is reached first", f"one beyond {plain(far)}",
-            field="stop_price", write="Write one price.",
-        )  # fmt: skip
+        raise refusal("range_2", entry=parts.entry[0], entry_2=parts.entry[1], near=near, far=far)
     if parts.sl and low <= (stop := read_number(parts.sl, field="sl")) <= high:
-        raise InvalidInputError(
-            Code.ALERT_CONTRADICTORY,
-            f"The stop {plain(stop)} is inside the range of the entry: check each digit.",
-            field="sl",
-        )
+        raise refusal("range_3", stop=stop)
 
 
 def _require_narrow(parts: Slots, pair: str, near: Decimal, far: Decimal) -> None:
@@ -85,12 +69,7 @@ def _require_narrow(parts: Slots, pair: str, near: Decimal, far: Decimal) -> Non
     if abs(near - far) <= most:
         return
     than = f"the {plain(most)} to its stop" if parts.sl else "usual for one entry"
-    raise ambiguous(
-        f"The range {parts.entry[0]}-{parts.entry[1]}, wider than {than},",
-        f"one entry at {plain(near)}, the edge that is reached first",
-        "several entries spread over it", field="open_price",
-        write="Write one price or a narrower range, or send one message for each entry.",
-    )  # fmt: skip
+    raise refusal("narrow", entry=parts.entry[0], entry_2=parts.entry[1], than=than, near=near)
 
 
 def _require_no_lots(parts: Slots, number: Decimal) -> None:
@@ -101,10 +80,7 @@ def _require_no_lots(parts: Slots, number: Decimal) -> None:
     decimals = len(parts.entry[0].partition(".")[2])
     if number < _LOTS and decimals <= 2 and decimals < most:
         shown = parts.entry[0]
-        raise ambiguous(
-            f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown} lots",
-            field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
-        )  # fmt: skip
+        raise refusal("no_lots", shown=shown)
 
 
 def _require_price(parts: Slots, number: Decimal, pair: str, side: Direction) -> None:
@@ -128,10 +104,7 @@ def _require_price(parts: Slots, number: Decimal, pair: str, side: Direction) ->
     require_magnitude(pair, prices)
     require_plausible(pair, side, None, document, prices[len(document) :])
     shown = plain(number)
-    raise ambiguous(
-        f"{shown} beside the symbol", f"the price {shown}", f"a quantity of {shown}",
-        field="open_price", write=f"Write “@ {shown}” for a price; leave a quantity out.",
-    )  # fmt: skip
+    raise refusal("price", shown=shown)
 
 
 def _has_decimals_of_a_price(text: str, pair: str, least: int) -> bool:

@@ -11,10 +11,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from alerts.grammar.lexicon import BOUNDS
-from alerts.grammar.reading import LevelForm, ambiguous
+from alerts.grammar.reading import LevelForm, refusal
 from common.errors import InvalidInputError
 from common.money import plain
-from common.reason_codes import Code
 from common.units import AssetClass
 from signals.common_names import named_pair
 from signals.models import Direction
@@ -183,10 +182,7 @@ def _unclear(pair: str, price: Decimal, reference: Decimal | None = None) -> Inv
     beside = "" if reference is None else f" beside {plain(reference)}"
     is_number = looks_like_distance(pair, price)
     other = f"a distance of {shown}" if is_number else "a typing error for another price"
-    return ambiguous(
-        f"{shown} of {pair}{beside}", f"the price {shown}", other, field="sl",
-        write=f"{WRITE} A level that far away is published with the form or the API.",
-    )  # fmt: skip
+    return refusal("unclear", shown=shown, pair=pair, beside=beside, other=other)
 
 
 # How many times the highest of a text's prices may be the lowest one.
@@ -219,10 +215,7 @@ def require_magnitude(pair: str, prices: Iterable[Decimal]) -> None:
     for price in prices:
         if not low <= price <= high:
             shown = plain(price)
-            raise ambiguous(
-                f"{shown} of {pair}", f"the price {shown}", f"a distance of {shown}", field="sl",
-                write=f"Write the price in full, or “{shown} pips”.",
-            )  # fmt: skip
+            raise refusal("magnitude", shown=shown, pair=pair)
 
 
 def _spread(pair: str) -> Decimal:
@@ -240,12 +233,7 @@ def require_near(pair: str, prices: Iterable[Decimal], known: Iterable[Decimal])
             continue
         shown = plain(price)
         reference = plain(references[0]) if references else "no known price"
-        raise ambiguous(
-            f"{shown} for a trade in {pair} at {reference}", f"the price {shown}",
-            f"a distance of {shown}", field="sl",
-            write="Write the price in full. A level that far away is published with the form or "
-            "the API.",
-        )  # fmt: skip
+        raise refusal("near", shown=shown, pair=pair, reference=reference)
 
 
 def require_plausible(
@@ -267,10 +255,10 @@ def require_plausible(
             f"{pair}: check each digit. Levels that far away are published with the form or the "
             "API (docs/alerts.md#levels)."
         )
-        raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="sl")
+        raise refusal("plausible", detail=detail)
     require_magnitude(pair, prices)
     in_order = sorted(targets, reverse=side == Direction.SELL)
     if targets != in_order or len(set(targets)) != len(targets):
         shown = ", ".join(map(plain, in_order))
         detail = f"A {side.lower()} reaches its targets in the order {shown}: write them so, once."
-        raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="targets")
+        raise refusal("plausible_2", detail=detail)

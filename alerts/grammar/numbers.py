@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 
 from alerts.grammar.levels import magnitude
 from alerts.grammar.lexicon import Kind, Token, is_multiple
-from alerts.grammar.reading import ambiguous, excerpt, not_understood
+from alerts.grammar.reading import refusal
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.units import AssetClass
@@ -43,22 +43,20 @@ def read_number(text: str, *, field: str = "") -> Decimal:
     parts = text.split(",")
     is_grouped = len(parts) > 2 and bool(_THOUSANDS.fullmatch(text))
     if is_grouped and _are_alike(parts):
-        raise ambiguous(
-            repr(text), text.replace(",", ""), f"the prices {', '.join(parts)}", field=field,
-            write=f"Write {text.replace(',', '')}, or “{', '.join(parts)}” with spaces.",
-        )  # fmt: skip
+        raise refusal(
+            "list_without_gaps",
+            field=field,
+            text=text,
+            shown=", ".join(parts),
+            joined=text.replace(",", ""),
+        )
     if is_grouped or _THOUSANDS_WITH_POINT.fullmatch(text):
         return read_decimal(text.replace(",", ""), field=field, positive=True)
     if match := _COMMA.fullmatch(text):
         return _with_comma(text, match[1], match[2], field)
     if len(parts) > 1 and all(map(_PLAIN.fullmatch, parts)):
-        raise not_understood(
-            f"{excerpt(text)} is not one number.",
-            f"Write a space after each comma: “{', '.join(parts[:3])}”.", field=field,
-        )  # fmt: skip
-    raise not_understood(
-        f"{text[:40]!r} is not a number.", "Write prices like 1.0850 or 64200.5.", field=field
-    )
+        raise refusal("number_3", field=field, text=text, shown=", ".join(parts[:3]))
+    raise refusal("number", field=field, text=text[:40])
 
 
 def without_k(text: str) -> str:
@@ -77,16 +75,14 @@ def _with_comma(text: str, whole: str, after: str, field: str) -> Decimal:
     """Return the number of digits, a comma and digits, if it has one meaning."""
     point = f"{whole}.{after}"
     if len(after) == 3 and whole != "0":
-        raise ambiguous(
-            repr(text), plain(Decimal(point)), whole + after, field=field,
-            write=f"Write {point} or {whole}{after}.",
-        )  # fmt: skip
+        raise refusal(
+            "comma_of_thousands", field=field, text=text, point=point, joined=whole + after
+        )
     is_one = after[0] == "0" or whole == "0" or (len(whole) == 1 and len(after) >= 4)
     if not is_one:
-        raise ambiguous(
-            repr(text), plain(Decimal(point)), f"the two prices {whole} and {after}", field=field,
-            write=f"Write {point}, or “{whole}, {after}” with a space.",
-        )  # fmt: skip
+        raise refusal(
+            "comma_of_list", field=field, text=text, whole=whole, after=after, point=point
+        )
     return read_decimal(point, field=field, positive=True)
 
 
@@ -95,10 +91,7 @@ def mixed_separators(texts: list[str]) -> InvalidInputError | None:
     has_comma = any(_COMMA.fullmatch(text) for text in texts)
     for text in texts:
         if has_comma and re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", text, re.ASCII):
-            return ambiguous(
-                f"{text!r} beside a decimal comma", text, text.replace(".", ""),
-                write="Write all prices with a point for decimals.",
-            )  # fmt: skip
+            return refusal("mixed_separators", text=text, joined=text.replace(".", ""))
     return None
 
 
@@ -129,11 +122,9 @@ def thousands_with_point(
         return None
     if not texts or not all(_POINT_AND_THREE.fullmatch(text) for text in texts):
         return None
-    text = texts[0]
-    return ambiguous(
-        repr(text), plain(Decimal(text)), text.replace(".", ""), field=field,
-        write=f"Write {text}0 for the one, or {text.replace('.', '')} for the other.",
-    )  # fmt: skip
+    return refusal(
+        "thousands_with_point", field=field, text=texts[0], joined=texts[0].replace(".", "")
+    )
 
 
 _HOUR, _PAIR = "(?:[01]?[0-9]|2[0-3])", "[0-5][0-9]"
@@ -151,18 +142,11 @@ def part_of_number(tokens: Sequence[Token], place: int) -> InvalidInputError | N
     or of a price with a space, 64 500; None: it is none of them."""
     around = " ".join(token.text for token in tokens[max(0, place - 4) : place + 5])
     if found := _DATE.search(around) or _TIME.search(around):
-        return not_understood(
-            f"{found[0].replace(' ', '')} is no price.",
-            "Leave it out; if it is when the signal was sent, write it at the end, like "
-            "2026-11-28T14:30:00Z.",
-        )  # fmt: skip
+        return refusal("part_of_number", found=found[0].replace(" ", ""))
     texts = [token.text for token in tokens[max(0, place - 1) : place + 2]]
     for before, number in pairwise(texts):
         if _FIRST_GROUP.fullmatch(before) and _GROUP.fullmatch(number):
-            return not_understood(
-                f"{before} {number} has a space in it.",
-                f"Write {before}{number} if it is one number.",
-            )
+            return refusal("part_of_number_2", before=before, number=number)
     return None
 
 

@@ -1,14 +1,19 @@
 """What a dialect makes of an alert: an object in our own fields, or a change of an open trade."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from common.errors import InvalidInputError
+from common.money import plain
 from common.reason_codes import Code
 from signals.models import Direction
 from signals.reading.draft import Target
@@ -123,15 +128,38 @@ class Reading:
     level_form: LevelForm = LevelForm.NUMBER
 
 
-def ambiguous(subject: str, *readings: str, field: str = "", write: str) -> InvalidInputError:
-    """Return the error for a text with several meanings. write: what to send instead."""
-    detail = f"{subject} could mean {', or '.join(readings)}. {write}"
-    return InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=field)
+REFUSALS: dict[str, dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parent / "refusals.toml").read_text("utf-8")
+)
 
 
-def not_understood(what: str, write: str, *, field: str = "") -> InvalidInputError:
-    """Return the error for a text that is not understood. write: what to send instead."""
-    return InvalidInputError(Code.ALERT_NOT_UNDERSTOOD, f"{what} {write}", field=field)
+class _Shown(Formatter):
+    """Write numbers in full, and what was sent (`!r`) in quotation marks."""
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        return excerpt(str(value)) if conversion else value
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        is_number = isinstance(value, Decimal) and not format_spec
+        return plain(value) if is_number else str(super().format_field(value, format_spec))
+
+
+def refusal(name: str, /, *others: str, field: str = "", **words: Any) -> InvalidInputError:
+    """Return the error of this name in `refusals.toml`: what is wrong or what several things it
+    could mean, and the nearest line that is read. others: readings in the place of its `*`."""
+    found = REFUSALS[name]
+    words = REFUSALS["lines"] | words
+
+    def shown(text: str) -> str:
+        return _Shown().vformat(text, (), words)
+
+    code, detail = Code(found.get("code", "ALERT_NOT_UNDERSTOOD")), shown(found["subject"])
+    if "readings" in found:
+        readings = (others if one == "*" else (shown(one),) for one in found["readings"])
+        code = Code.ALERT_AMBIGUOUS
+        detail += f" could mean {', or '.join(chain.from_iterable(readings))}."
+    detail = f"{detail} {shown(found.get('write', ''))}".rstrip()
+    return InvalidInputError(code, detail, field=field or found.get("field", ""))
 
 
 def excerpt(text: str) -> str:
@@ -173,12 +201,6 @@ def require_entry_size(name: str, text: str) -> None:
     The size itself has no effect, but such a one says that something else is meant.
     """
     if name == "risk" and _PRICE_LIKE.fullmatch(text):
-        raise ambiguous(
-            f"risk={text}", "a size, which has no effect", f"a stop at the price {text}",
-            field=name, write="Send sl_price= for a stop, or leave it out.",
-        )  # fmt: skip
+        raise refusal("risk_or_stop", field=name, text=text)
     if text and (_NO_SIZE.fullmatch(text) or _OF_POSITION.fullmatch(text)):
-        raise ambiguous(
-            f"{name}={text}", "an entry", "something that is closed or left alone", field=name,
-            write=f"Leave {name} out, or send the close as a command of its own.",
-        )  # fmt: skip
+        raise refusal("size_of_no_entry", field=name, key=name, text=text)

@@ -7,7 +7,7 @@ import re
 from decimal import ROUND_DOWN, Context, Decimal
 
 from alerts.grammar.numbers import read_number
-from alerts.grammar.reading import ONE, ambiguous, excerpt, not_understood
+from alerts.grammar.reading import ONE, excerpt, refusal
 from common.errors import InvalidInputError
 from common.money import plain
 
@@ -44,22 +44,17 @@ def read_share(word: str) -> Decimal:
         else _WORDS[word.removeprefix("a ").removeprefix("one ")]
     )
     if part >= whole:
-        raise not_understood(f"{word} is no part.", WRITE, field="close_fraction")
+        raise refusal("share", word=word)
     return _EXACT.divide(Decimal(part), Decimal(whole)).quantize(_PLACE, ROUND_DOWN).normalize()
 
 
 def _percent(word: str) -> Decimal:
     percent = read_number(word[:-1], field="close_fraction")
     if percent > 100:
-        raise not_understood(
-            f"{word} is more than the trade.", "Write 10 to 100 %.", field="close_fraction"
-        )
+        raise refusal("percent", word=word)
     if percent < _LEAST_PERCENT:
         as_fraction = [f"{plain(percent * 100)} % of the trade"] if percent < 1 else []
-        raise ambiguous(
-            f"A close of {word}", f"{word} of the trade", *as_fraction,
-            f"a close of all at {word} of gain or loss", field="close_fraction", write=WRITE,
-        )  # fmt: skip
+        raise refusal("percent_2", *as_fraction, word=word)
     return percent / 100
 
 
@@ -70,15 +65,11 @@ def read_reduction(word: str, how: str) -> Decimal:
     """
     share = read_share(word)
     if how == "to" and share == ONE:
-        raise not_understood("A reduction to 100% closes nothing.", WRITE, field="close_fraction")
+        raise refusal("reduction")
     if how == "to":
         return ONE - share
     if not how and share * 2 != ONE:
-        raise ambiguous(
-            f"A reduction of {word}", f"a close of {word}",
-            f"a close of {plain(round((ONE - share) * 100, 2))} %, so that {word} stay",
-            field="close_fraction", write="Write “close 30%”, or “reduce by 30%”.",
-        )  # fmt: skip
+        raise refusal("reduction_2", word=word, round=round((ONE - share) * 100, 2))
     return share
 
 
@@ -86,34 +77,17 @@ def unclear_close(clause: str) -> InvalidInputError | None:
     """Return the error for a close of an unclear part, with its readings; None: it is none."""
     subject = excerpt(clause)
     if _AT_TARGET.fullmatch(clause):
-        return ambiguous(
-            subject, "a close now, since the price is there", "one later, when it gets there",
-            field="close_fraction",
-            write="Write “close half” when it is to be closed; targets with shares belong to the "
-            "entry.",
-        )  # fmt: skip
+        return refusal("unclear_close", subject=subject)
     if match := _PIPS.fullmatch(clause):
         pips = match["number"]
-        return ambiguous(
-            subject, f"a close now, with {pips} pips", f"a target {pips} pips away",
-            field="close_fraction", write="Write “close EURUSD” or “move TP to 1.0950”.",
-        )  # fmt: skip
+        return refusal("unclear_close_2", subject=subject, pips=pips)
     if match := _LOTS.fullmatch(clause):
-        return ambiguous(
-            subject, f"{match['number']} lots of each account", "that share of the sender's own",
-            field="close_fraction", write=f"Each account has its own size. {WRITE}",
-        )  # fmt: skip
+        return refusal("unclear_close_3", subject=subject, number=match["number"])
     if match := _PROFIT.fullmatch(clause):
-        return ambiguous(
-            subject, f"a close of {match['number']} of the trade",
-            f"a close of all at a gain of {match['number']}", field="close_fraction", write=WRITE,
-        )  # fmt: skip
+        return refusal("unclear_close_4", subject=subject, number=match["number"])
     if match := _AT_PRICE.fullmatch(clause):
         price = match["number"]
-        return ambiguous(
-            subject, f"a close now, at about {price}", f"one when the price is {price}",
-            field="close_fraction", write="Write “close EURUSD”, or “move TP to 1.0950”.",
-        )  # fmt: skip
+        return refusal("unclear_close_5", subject=subject, price=price)
     if match := _NUMBER.fullmatch(clause):
         return _unclear_number(subject, match["number"])
     return None
@@ -123,10 +97,7 @@ def _unclear_number(subject: str, text: str) -> InvalidInputError:
     number = Decimal(text.replace(",", "."))
     percent = f"{plain(number * 100 if number < 1 else number)} % of the trade"
     readings = [percent] if number <= 100 else []
-    return ambiguous(
-        subject, *readings, f"{text} lots", f"a close at the price {text}",
-        field="close_fraction", write=WRITE,
-    )  # fmt: skip
+    return refusal("unclear_number", *readings, subject=subject, text=text)
 
 
 WRITE_UPDATE = (
@@ -187,29 +158,16 @@ _UNSUPPORTED = (
 def unread_instruction(clause: str) -> InvalidInputError:
     """Return the error for an instruction that is not read, with its readings if it has some."""
     if _REMOVAL.fullmatch(clause):
-        return ambiguous(
-            excerpt(clause), "take a level off the open trade", "end an entry that waits",
-            field="action",
-            write="A trade keeps its stop: write “move SL to …”, or “cancel EURUSD”.",
-        )  # fmt: skip
+        return refusal("unread_instruction_2", clause=clause)
     if offset := _OFFSET.search(clause):
-        return not_understood(
-            f"{excerpt(offset[0])} is a price beside the entry.",
-            "Write the price itself: “move SL to 1.0855”.", field="sl",
-        )  # fmt: skip
+        return refusal("unread_instruction_3", offset=offset[0])
     for words, detail, write in _UNSUPPORTED:
         if re.search(words, clause):
-            return not_understood(detail, write)
+            return refusal("unread_instruction_6", detail=detail, write=write)
     if error := unclear_close(clause):
         return error
     if "partial" in clause:
-        return not_understood(
-            "A partial close has no share.", "Write “close half” or “close 30%”.",
-            field="close_fraction",
-        )  # fmt: skip
+        return refusal("unread_instruction_4")
     if re.fullmatch(rf"{SL} {NUM}", clause):
-        return ambiguous(
-            excerpt(clause), "move the stop of the open trade", "a part of an entry without a side",
-            field="sl", write="Write “move SL to …” for the one.",
-        )  # fmt: skip
-    return not_understood(f"{excerpt(clause)} is no instruction that is read.", WRITE_UPDATE)
+        return refusal("unread_instruction_5", clause=clause)
+    return refusal("unread_instruction", clause=clause)

@@ -1,21 +1,15 @@
 """The places of an entry that its statements fill: side, symbol, price, stop, targets. Pure."""
 
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from alerts.grammar.lexicon import END, PIPS, Kind, Token
 from alerts.grammar.numbers import part_of_number
-from alerts.grammar.reading import Distance, Note, ambiguous, excerpt, not_understood
+from alerts.grammar.reading import Distance, Note, excerpt, refusal
 from alerts.grammar.words import WRITE, unknown_word
 from common.errors import InvalidInputError
 from signals.models import Direction
 
 SIDES = {Kind.BUY: Direction.BUY, Kind.SELL: Direction.SELL}
-READINGS: dict[str, dict[str, Any]] = tomllib.loads(
-    (Path(__file__).parent / "readings.toml").read_text("utf-8")
-)
 # The nearest line that is read, for a label without a price.
 _EXAMPLES: dict[Kind | str, str] = {
     Kind.SL: "SL 1.0800", Kind.STOP: "SL 1.0800", Kind.TP: "TP1 1.0900", Kind.ENTRY: "@ 1.0850",
@@ -112,7 +106,6 @@ class Slots:
 
     def ambiguous(self, name: str) -> InvalidInputError:
         """Return the error for the statement with the readings of this name."""
-        found = READINGS[name]
         numbers = self.numbers or [one for one in self.part if any(map(str.isdigit, one.text))]
         first = numbers[0].text if numbers else ""
         words = {
@@ -122,10 +115,7 @@ class Slots:
             "LAST": self.part[-1].text.upper(), "next": self.next_word.lstrip("#$"),
         }  # fmt: skip
         words["digits"] = "".join(one for one in words["number"] if one.isdigit() or one == ".")
-        return ambiguous(
-            found["subject"].format(**words), *(one.format(**words) for one in found["readings"]),
-            field=found.get("field", ""), write=found["write"].format(**words),
-        )  # fmt: skip
+        return refusal(name, **words)
 
     @property
     def next_word(self) -> str:
@@ -147,7 +137,7 @@ class Slots:
         )
         if self.before.kind is Kind.DECOR and self.before.text.endswith("signal"):
             write = f"Write “Signal #{number.text}”."
-        return not_understood(f"The number {number.text} has no label.", write)
+        return refusal("unlabelled", text=number.text, write=write)
 
     def unread(self, token: Token) -> InvalidInputError:
         """Return the error for a word that begins no statement, with the nearest line that is
@@ -158,9 +148,8 @@ class Slots:
             return self._no_price(token, example)
         if token.kind is Kind.WORD:
             return self._unknown(token)
-        return not_understood(
-            f"{excerpt(token.text)} is not understood here.", _ADVICE.get(token.kind, WRITE)
-        )
+        write = _ADVICE.get(token.kind, WRITE)
+        return refusal("word_in_no_place", text=token.text, write=write)
 
     def _no_price(self, label: Token, example: str) -> InvalidInputError:
         """Return the error for a label that no price follows."""
@@ -169,7 +158,7 @@ class Slots:
         if found.kind is Kind.WORD:
             return self._unknown(found)
         shown = "nothing" if found.kind is Kind.LINE else excerpt(found.text)
-        return not_understood(f"“{label.text}” has no price, but {shown}.", f"Write “{example}”.")
+        return refusal("no_price", text=label.text, shown=shown, example=example)
 
     def _unknown(self, token: Token) -> InvalidInputError:
         place = self.tokens.index(token)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from alerts.grammar import sizes, targets
 from alerts.grammar.lexicon import END, ENTRY, MOST_MINUTES, NAMES, Kind, Token, kind_of, kinds_of
 from alerts.grammar.numbers import read_number
-from alerts.grammar.reading import excerpt, not_understood
+from alerts.grammar.reading import refusal
 from alerts.grammar.slots import SIDES, Slots
 from alerts.grammar.symbols import symbol_after_side
 
@@ -63,10 +63,7 @@ def _require_end(tokens: list[Token]) -> None:
     words = [one.text.lower() for one in tokens if one.kind is not Kind.LINE]
     is_open = words.count("(") > words.count(")")
     if words and (is_open or words[-1] in _UNFINISHED):
-        raise not_understood(
-            f"It ends with {excerpt('(…' if is_open else words[-1])}, as if it were cut off.",
-            "Send the whole text, or leave that out.",
-        )
+        raise refusal("end", shown="(…" if is_open else words[-1])
 
 
 def _side(slots: Slots) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 
 from alerts.grammar.lexicon import LEXICON, NOT_SYMBOLS, WORDS
-from alerts.grammar.reading import ambiguous, excerpt, not_understood
+from alerts.grammar.reading import refusal
 from alerts.grammar.words import meaningful
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -46,10 +46,7 @@ def refuse_initials(text: str) -> None:
     if not is_pair or text[0] == "J" or text in _OTHERS:
         return
     pair = "/".join(_CURRENCIES[letter] for letter in text)
-    raise ambiguous(
-        excerpt(text), pair, f"a symbol of the name {text}", field="symbol",
-        write=f"Write {pair} for the one, its exchange for the other, like NYSE:{text}.",
-    )  # fmt: skip
+    raise refusal("initials", text=text, pair=pair)
 
 
 _VOCABULARY = WORDS - {"usdt"}
@@ -134,10 +131,7 @@ def pair_of(text: str, bare: str) -> str:
         return ""
     halves = bare.split("/")
     if len(halves) == 2 and all(len(half) >= 6 and _is_pair(half) for half in halves):
-        raise ambiguous(
-            excerpt(text), *map(known_pair, halves), field="symbol",
-            write="Send one message for each symbol.",
-        )  # fmt: skip
+        raise refusal("pair_of", *map(known_pair, halves), text=text)
     if text.startswith("#") and not is_spoken(bare) and _is_topic(bare):
         return ""
     try:
@@ -161,10 +155,7 @@ def pair_of(text: str, bare: str) -> str:
         if error.code == Code.ALERT_AMBIGUOUS:
             raise
         if text != bare:
-            raise not_understood(
-                f"{excerpt(text)} is no symbol with one meaning.",
-                "Write the pair, like BTC/USDT or EUR/USD.", field="symbol",
-            ) from error  # fmt: skip
+            raise refusal("pair_of_2", text=text) from error  # fmt: skip
         return ""
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from alerts.grammar.lexicon import END, PIPS, Kind, Token
 from alerts.grammar.numbers import read_number
-from alerts.grammar.reading import Distance, Unit, ambiguous, not_understood
+from alerts.grammar.reading import Distance, Unit, refusal
 from alerts.grammar.slots import Slots, TargetText
 
 _DECIMALS = 2  # of a price that a whole number may stand beside in a list
@@ -19,16 +19,13 @@ def read_pips(text: str, level: str) -> Decimal:
     of a price: SL 1.0800 pips."""
     number = read_number(text, field=level)
     if len(text.replace(",", "").partition(".")[2]) >= _DECIMALS:
-        raise ambiguous(
-            f"{text} pips", f"the price {text}", f"a distance of {text} pips", field=level,
-            write="Write the price alone, or whole pips.",
-        )  # fmt: skip
+        raise refusal("pips", field=level, text=text)
     return number
 
 
 def _one_stop(slots: Slots) -> None:
     if slots.sl or slots.has_distance("sl"):
-        raise not_understood("It has several stops.", "Write one SL.", field="sl")
+        raise refusal("one_stop")
 
 
 def _behind_entry(slots: Slots) -> None:
@@ -74,7 +71,7 @@ def stop_word_distance(slots: Slots) -> None:
 
 def target_distance(slots: Slots) -> None:
     if slots.targets or slots.has_distance("tp") or slots.part[0].index > 1:
-        raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+        raise refusal("target_distance")
     _distance(slots, "tp")
 
 
@@ -111,11 +108,7 @@ def spaced_target(slots: Slots) -> None:
     if is_apart and price.kind is Kind.NUMBER:
         is_short = rest[0].text == "-" and len(price.text) <= _DECIMALS
         if is_short or not _has_digits(slots, price.text):
-            raise not_understood(
-                f"“TP {number} {price.text}” is no target that is read.",
-                f"Write “TP{number}: {price.text}” for a target, “TP {number}, {price.text}” for "
-                "two.", field="targets",
-            )  # fmt: skip
+            raise refusal("spaced_target", number=number, text=price.text)
         if _is_list(slots, number, price.text):
             raise slots.ambiguous("list_of_targets")
     if is_apart and price.kind is Kind.OPEN_END and number == "1":
@@ -162,7 +155,7 @@ def dashed_targets(slots: Slots) -> None:
 def _take(slots: Slots, part: Sequence[Token]) -> None:
     """Take the targets of a list: prices, and the shares behind them."""
     if slots.has_distance("tp"):
-        raise not_understood("Only one target can be in pips.", "Write prices.", field="tp")
+        raise refusal("take")
     before, depth, count = END, 0, 0
     for place, token in enumerate(part):
         depth += (token.text == "(") - (token.text == ")")
@@ -196,10 +189,7 @@ def _require_alike(slots: Slots, token: Token, *, at_most: int) -> None:
 
 def _require_next(slots: Slots, index: int) -> None:
     if index != len(slots.targets) + 1:
-        raise not_understood(
-            f"Target {index} is number {len(slots.targets) + 1} of the text.",
-            "Number targets from 1, each once.", field="targets",
-        )  # fmt: skip
+        raise refusal("next", index=index, shown=len(slots.targets) + 1)
 
 
 def _has_digits(slots: Slots, text: str) -> bool:

@@ -28,15 +28,13 @@ from alerts.grammar.reading import (
     Dialect,
     Note,
     Reading,
-    ambiguous,
     excerpt,
-    not_understood,
+    refusal,
 )
 from alerts.grammar.slots import Slots
 from alerts.grammar.statements import read_statements
 from alerts.grammar.symbols import is_any_word
 from alerts.grammar.two_readings import require_one_reading
-from alerts.grammar.words import WRITE
 from common.errors import InvalidInputError
 from common.money import plain
 from signals.common_names import is_spoken, other_names
@@ -86,7 +84,7 @@ def is_clear_entry(reading: Reading) -> bool:
 
 
 def _may_end(what: str, ending: str) -> InvalidInputError:
-    return ambiguous(what, "an entry", ending, field="action", write=_WRITE)
+    return refusal("may_end", what=what, ending=ending)
 
 
 def _named_trade(tokens: list[Token], words: Collection[str]) -> str:
@@ -176,10 +174,7 @@ def _without_currency(tokens: list[Token]) -> Iterator[Token]:
             if label is None or not (
                 label.kind in _PRICE_LABELS or label.text.casefold() in ("@", "at")
             ):
-                raise ambiguous(
-                    f"{token.text} {after.text}", "the price", "an amount to trade",
-                    field="open_price", write="Write “@” before a price; leave an amount out.",
-                )  # fmt: skip
+                raise refusal("without_currency", text=token.text, text_2=after.text)
             token = replace(token, is_money=True)
         yield token
 
@@ -202,41 +197,27 @@ def _side(parts: Slots, trend: str) -> Direction:
     if not parts.sides and (parts.sl or parts.targets) and not parts.entry:
         raise levels_without_side()
     if not parts.sides:
-        raise not_understood("It has no BUY or SELL.", WRITE, field="direction")
+        raise refusal("side")
     if len(set(parts.sides)) > 1:
-        raise ambiguous(
-            "A message with both BUY and SELL", "a buy", "a sell", field="direction",
-            write="Send one message for each trade.",
-        )  # fmt: skip
+        raise refusal("side_2")
     side = parts.sides[0]
     if trend and trend != side:
         pointing = "up" if trend == Direction.BUY else "down"
-        raise ambiguous(
-            f"{side} beside an arrow that points {pointing}", "a buy", "a sell", field="direction",
-            write="Leave the arrow out.",
-        )  # fmt: skip
+        raise refusal("side_3", side=side, pointing=pointing)
     return side
 
 
 def levels_without_side() -> InvalidInputError:
     """Return the error for a text with a stop or targets, and no side."""
-    return ambiguous(
-        "Levels without BUY or SELL", "new levels of the open trade",
-        "an entry whose side is missing", field="direction",
-        write="Write “move SL to 1.0830” and “move TP to 1.0990” for the one, BUY or SELL for "
-        "the other.",
-    )  # fmt: skip
+    return refusal("levels_without_side")
 
 
 def _symbol(parts: Slots) -> str:
     if not parts.pairs:
-        raise not_understood("It has no symbol.", WRITE, field="symbol")
+        raise refusal("symbol_4")
     pairs = _without_names(parts.pairs)
     if len(pairs) > 1:
-        raise ambiguous(
-            "A message with several symbols", *pairs, field="symbol",
-            write="Send one message for each symbol.",
-        )  # fmt: skip
+        raise refusal("symbol_5", *pairs)
     return pairs[0]
 
 
@@ -245,11 +226,7 @@ def _require_symbol(parts: Slots) -> None:
     level. An upper-case word beside a side can be any word."""
     has_price = parts.entry or parts.sl or parts.targets or parts.distances
     if parts.word and not has_price and is_any_word(parts.word):
-        raise ambiguous(
-            f"{excerpt(parts.word)} beside a side without a price", "a symbol", "a word",
-            field="symbol",
-            write=f"Write its exchange, like NASDAQ:{parts.word}, or a price or stop.",
-        )  # fmt: skip
+        raise refusal("symbol_6", word=parts.word)
 
 
 def _without_names(pairs: list[str]) -> list[str]:
@@ -267,19 +244,14 @@ def _order(parts: Slots, entry: Decimal | None, mapping: AlertMapping) -> dict[s
     """Return the order type and its price."""
     kinds = set(parts.types)
     if Kind.STOP_LIMIT in kinds:
-        raise not_understood(
-            "A stop-limit entry has two prices.",
-            "Send it as JSON with order_type STOP_LIMIT (docs/alerts.md).", field="order_type",
-        )  # fmt: skip
+        raise refusal("command")
     if len(kinds) > 1:
         words = [kind.value for kind in dict.fromkeys(parts.types)]  # in the order of the text
-        raise ambiguous("The entry", *words, field="order_type", write="Write one kind of order.")
+        raise refusal("command_2", *words)
     if Kind.LIMIT in kinds or Kind.STOP_ORDER in kinds:
         word = "limit" if Kind.LIMIT in kinds else "stop"
         if entry is None:
-            raise not_understood(
-                f"The {word} order has no price.", f"Write {word} @ 1.0850.", field="open_price"
-            )
+            raise refusal("command_3", word=word)
         if word == "stop":
             return {"order_type": "STOP", "stop_price": _text(entry)}
         return {"order_type": "LIMIT", "open_price": _text(entry)}
@@ -302,18 +274,11 @@ def _targets(prices: list[Decimal], parts: Slots) -> Iterator[dict[str, str]]:
     shares = [target.share for target in parts.targets if target.price]
     given = [share for share in shares if share]
     if given and len(given) < len(parts.targets):
-        raise ambiguous(
-            "Targets of which only some have a share", "equal parts of the rest", "nothing more",
-            field="targets", write="Write a share beside each target, or beside none.",
-        )  # fmt: skip
+        raise refusal("targets")
     if given:
         fractions = [EXACT.divide(read_number(share), Decimal(100)) for share in given]
         if sum(fractions) != ONE:
-            raise ambiguous(
-                "Percents beside targets that do not add up to 100", "shares of the trade",
-                "what is gained there", field="targets",
-                write="Write shares that add up to 100 %, or leave the percents out.",
-            )  # fmt: skip
+            raise refusal("targets_2")
     else:
         fractions = equal_parts(len(parts.targets))[: len(prices)]
     for price, fraction in zip(prices, fractions, strict=True):

@@ -20,7 +20,7 @@ from alerts.grammar.lexicon import (
     is_multiple,
 )
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.reading import ambiguous, excerpt, not_understood
+from alerts.grammar.reading import refusal
 from alerts.grammar.symbols import is_coin, is_glued, pair_of
 from signals.symbols import is_asset, is_currency_or_metal, read_symbol
 
@@ -90,23 +90,17 @@ def raw_tokens(text: str) -> list[Token]:
     found: list[Token] = []
     position = 0
     if match := _POINT_FIRST.search(text):
-        raise not_understood(
-            f"{excerpt(match[0])} has no digit before its point.",
-            f"Write 0{match[0]}, or leave the point out.",
-        )
+        raise refusal("raw_tokens", match=match[0])
     if match := _NEGATION.search(text):
-        raise not_understood(f"{excerpt(match[0])} can say “not”.", "Leave the mark out.")
+        raise refusal("raw_tokens_2", match=match[0])
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None and (placeholder := _PLACEHOLDER.match(text, position)):
-            raise not_understood(
-                f"{excerpt(placeholder[0])} is a placeholder that was not filled in.",
-                "Send the value; TradingView fills in {{close}} and its other names only.",
-            )
+            raise refusal("raw_tokens_3", placeholder=placeholder[0])
         if match is None:
             letter = text[position]
             write = _WRITE_OF_MARKS.get(letter, "Leave it out, with what it marks.")
-            raise not_understood(f"{excerpt(letter)} has no meaning here.", write)
+            raise refusal("raw_tokens_4", letter=letter, write=write)
         if match[0] == "-":
             _require_separator(text, position, found)
         position = match.end()
@@ -130,10 +124,7 @@ def _require_separator(text: str, place: int, before: list[Token]) -> None:
     """Raise InvalidInputError for a dash that may be the sign of the number that follows."""
     is_glued = text[place + 1 : place + 2].isdigit() and (place == 0 or text[place - 1] in _GAPS)
     if is_glued and not (before and before[-1].kind is Kind.NUMBER):
-        raise ambiguous(
-            f"{excerpt(text[place : place + 8])} with a dash before the number", "a separator",
-            "a number below zero", write="Write prices and distances without a sign.",
-        )  # fmt: skip
+        raise refusal("separator", text=text[place : place + 8])
 
 
 def _words(text: str) -> Iterator[Token]:

@@ -7,11 +7,9 @@ from itertools import pairwise
 from alerts.grammar.levels import apart
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.numbers import read_number
-from alerts.grammar.reading import ambiguous
+from alerts.grammar.reading import refusal
 from alerts.grammar.slots import Size, Slots
 from common.errors import InvalidInputError
-from common.money import plain
-from common.reason_codes import Code
 from common.units import AssetClass
 from signals.models import Direction
 from signals.symbols import asset_class
@@ -52,10 +50,7 @@ def _require_whole_symbol(tokens: list[Token]) -> None:
     for symbol, label in pairwise(words):
         is_in_dollars = symbol.kind is Kind.SYMBOL and symbol.text.upper().endswith("USD")
         if is_in_dollars and label.text == "t.p":
-            raise ambiguous(
-                f"“{symbol.text} T.P”", f"a target of {symbol.text}", f"{symbol.text}T.P",
-                field="symbol", write="Write “TP” for a target, or the symbol without a space.",
-            )  # fmt: skip
+            raise refusal("whole_symbol", text=symbol.text)
 
 
 def _require_one_entry(tokens: list[Token], parts: Slots) -> None:
@@ -79,11 +74,7 @@ def _require_one_entry(tokens: list[Token], parts: Slots) -> None:
 
 
 def _two_entries(parts: Slots) -> InvalidInputError:
-    return ambiguous(
-        f"The market and {parts.entry[0]}", "one entry now, compared with that price",
-        "two entries, one at each", field="open_price",
-        write=f"Write “NOW @ {parts.entry[0]}” for the one, or one message for each entry.",
-    )  # fmt: skip
+    return refusal("two_entries", entry=parts.entry[0])
 
 
 def _require_single_prices(parts: Slots) -> None:
@@ -92,11 +83,7 @@ def _require_single_prices(parts: Slots) -> None:
         whole, _, after = text.partition(".")
         is_long = len(whole) == len(after) >= _DIGITS and whole.isdigit() and after.isdigit()
         if is_long and int(after) and apart(Decimal(whole), Decimal(after)) <= _NEAR:
-            raise ambiguous(
-                repr(text), f"the price {text}", f"the two prices {whole} and {after}",
-                field="targets", write=f"Write {text}0 for the one, a comma and a space between "
-                "the others.",
-            )  # fmt: skip
+            raise refusal("single_prices", text=text, whole=whole, after=after)
 
 
 def _require_plain_sizes(parts: Slots) -> None:
@@ -124,18 +111,11 @@ def _require_plain_sizes(parts: Slots) -> None:
         else:  # lots have two decimals, prices of currencies more
             is_price = decimals >= _DECIMALS and all(map(_is_of_currencies, parts.pairs))
         if is_price or (is_near and (is_exact or decimals == _most_decimals(texts) > 0)):
-            raise ambiguous(
-                f"{kind} {text}", "a size, which has no effect", f"the price {text}, like a stop",
-                field="sl", write=f"Write “SL {text}” for a stop, or leave it out.",
-            )  # fmt: skip
+            raise refusal("plain_sizes", kind=kind, text=text)
 
 
 def _size_or_entry(size: Size) -> InvalidInputError:
-    return ambiguous(
-        f"“{size.shown}”", "a size, which has no effect here",
-        "the entry price, since it fits your stop and target", field="open_price",
-        write=f"If it is a size, leave it out; if it is the price, write “@ {size.text}”.",
-    )  # fmt: skip
+    return refusal("size_or_entry", shown=size.shown, text=size.text)
 
 
 def _fits_as_entry(number: Decimal, parts: Slots) -> bool:
@@ -164,10 +144,7 @@ def _require_plain_number(parts: Slots) -> None:
     for text in parts.numbered:
         number = Decimal(text)
         if number and any(apart(number, price) <= _NEAR for price in prices):
-            raise ambiguous(
-                f"#{text}", "the number of the signal", f"the price {text}", field="open_price",
-                write=f"Write “Signal #{text}”, or “@” before a price.",
-            )  # fmt: skip
+            raise refusal("plain_number", text=text)
 
 
 def _require_stated_pips(parts: Slots) -> None:
@@ -181,11 +158,7 @@ def _require_stated_pips(parts: Slots) -> None:
         ways = [abs(read_number(edge) - read_number(price)) / pip for edge in parts.entry]
         slack = max(_LEAST_SLACK, stated * _SLACK)
         if not min(ways) - slack <= stated <= max(ways) + slack:
-            raise InvalidInputError(
-                Code.ALERT_CONTRADICTORY,
-                f"{price} is {plain(min(ways))} pips from the entry, and beside it are {text} "
-                "pips: check each digit, or leave the pips out.", field="sl",
-            )  # fmt: skip
+            raise refusal("stated_pips", price=price, least=min(ways), text=text)
 
 
 def _most_decimals(texts: list[str]) -> int:
@@ -199,11 +172,7 @@ def _require_clear_limit(tokens: list[Token], parts: Slots) -> None:
         return
     for before, token in pairwise(tokens):
         if token.kind is Kind.LIMIT and before.kind is Kind.SYMBOL:
-            raise ambiguous(
-                "“Limit … stop …” after the symbol", "a limit order with a stop loss",
-                "an entry at market with a target and a stop loss", field="order_type",
-                write="Write “BUY LIMIT … SL …” for the one, “BUY NOW TP … SL …” for the other.",
-            )  # fmt: skip
+            raise refusal("clear_limit")
 
 
 def _require_clear_stop_order(tokens: list[Token], parts: Slots) -> None:
@@ -218,12 +187,7 @@ def _require_clear_stop_order(tokens: list[Token], parts: Slots) -> None:
         after = [one for one in after if one.kind is not Kind.LINE]
         if after and after[0].kind is Kind.NUMBER:
             side, price = token.text.split()[0].upper(), after[0].text
-            raise ambiguous(
-                f"“{side} STOP {price}” without a stop loss", f"a stop order at {price}",
-                f"an entry with the stop loss {price}", field="order_type",
-                write=f"Write “{side} STOP @ {price}” for the one, “{side} NOW SL {price}” for the "
-                "other.",
-            )  # fmt: skip
+            raise refusal("clear_stop_order", side=side, price=price)
 
 
 def _require_target_beside_ratio(tokens: list[Token], parts: Slots) -> None:
@@ -231,10 +195,7 @@ def _require_target_beside_ratio(tokens: list[Token], parts: Slots) -> None:
     has_target = parts.targets or any(one.level == "tp" for one in parts.distances)
     if has_target or not any(token.kind is Kind.RATIO for token in tokens):
         return
-    raise ambiguous(
-        "R:R without a target", "a description", "a target at that multiple of the risk",
-        field="targets", write="Write the target as a price, or leave R:R out.",
-    )  # fmt: skip
+    raise refusal("target_beside_ratio")
 
 
 def _require_no_ratio_as_target(tokens: list[Token], parts: Slots) -> None:
@@ -254,11 +215,7 @@ def _require_no_ratio_as_target(tokens: list[Token], parts: Slots) -> None:
         is_named = label.index and _most_decimals([number]) >= most
         if _MULTIPLE.fullmatch(number) and not is_named:
             price = f"{number}0" if "." in number else f"{number}.0"
-            raise ambiguous(
-                f"“TP 1:{number}”", f"target 1 at the price {number}",
-                f"a target at {number} times the risk", field="targets",
-                write=f"Write “TP {price}” for the one, and the price for the other.",
-            )  # fmt: skip
+            raise refusal("no_ratio_as_target", number=number, price=price)
 
 
 def _require_whole_targets(tokens: list[Token], parts: Slots) -> None:
@@ -269,11 +226,7 @@ def _require_whole_targets(tokens: list[Token], parts: Slots) -> None:
     for label, number in pairwise(tokens):
         is_number = label.kind is Kind.TP and not label.index and number.text in _COUNTING
         if is_number and any(target.price == number.text for target in parts.targets):
-            raise ambiguous(
-                f"“TP {number.text}”", f"target {number.text}, whose price is missing",
-                f"the price {number.text}", field="targets",
-                write=f"Write “TP {number.text}.00” for a price.",
-            )  # fmt: skip
+            raise refusal("whole_targets", text=number.text)
 
 
 def _require_levels_beside_zone(tokens: list[Token], parts: Slots) -> None:
@@ -282,8 +235,4 @@ def _require_levels_beside_zone(tokens: list[Token], parts: Slots) -> None:
         return
     for before, token in pairwise(tokens):
         if before.kind in _SIDES and token.text.lower() == "zone":
-            raise ambiguous(
-                f"“{before.text} zone” without a stop or target", "an entry",
-                "a description of the chart", field="open_price",
-                write="Write “BUY LIMIT …”, or the stop loss too.",
-            )  # fmt: skip
+            raise refusal("levels_beside_zone", text=before.text)

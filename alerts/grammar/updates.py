@@ -25,11 +25,9 @@ from alerts.grammar.reading import (
     Dialect,
     Note,
     Reading,
-    ambiguous,
-    excerpt,
-    not_understood,
+    refusal,
 )
-from alerts.grammar.shares import WRITE_UPDATE, read_reduction, read_share, unread_instruction
+from alerts.grammar.shares import read_reduction, read_share, unread_instruction
 from signals.models import Direction
 from signals.reading.draft import Target
 from signals.reading.fields import read_time
@@ -81,7 +79,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
             update = _with(update, one)
     notes = tuple(Note(str(one), "a report changes nothing") for one in reports)
     if update == AlertUpdate(pair=pair):
-        raise not_understood("It only reports something.", WRITE_UPDATE)
+        raise refusal("update")
     if any(one.name == "close" and _is_of_all(one.words, pair) for one in found):
         return _close_all(update, len(found) - len(reports), notes, sent_at)
     require_magnitude(pair, update.prices)
@@ -95,18 +93,12 @@ def _pair_of(tokens: list[Token]) -> str:
     price in dollars, and a text that is cut off."""
     pairs = list(dict.fromkeys(token.pair for token in tokens if token.kind is Kind.SYMBOL))
     if len(pairs) > 1:
-        raise ambiguous(
-            "A message with several symbols", *pairs, field="symbol",
-            write="Send one message for each symbol.",
-        )  # fmt: skip
+        raise refusal("pair_of_3", *pairs)
     if money := next((token for token in tokens if token.is_money), None):
-        raise ambiguous(
-            f"${money.text}", f"the price {money.text}", "an amount of money", field="sl",
-            write="Write prices without $.",
-        )  # fmt: skip
+        raise refusal("pair_of_4", text=money.text)
     last = next((one.text.lower() for one in reversed(tokens) if one.kind is not Kind.LINE), "")
     if last in ("and", "then", "&", "+", "to", "at"):
-        raise not_understood(f"It ends with {excerpt(last)}, as if it were cut off.", WRITE_UPDATE)
+        raise refusal("pair_of_5", last=last)
     return pairs[0] if pairs else ""
 
 
@@ -116,11 +108,7 @@ def _require_one_sentence(tokens: list[Token]) -> None:
     for symbol, side, now in zip(tokens, tokens[1:], tokens[2:], strict=False):
         is_side = side.kind in (Kind.BUY, Kind.SELL) and side.text in ("buy", "sell")
         if symbol.kind is Kind.SYMBOL and is_side and now.kind is Kind.MARKET:
-            raise ambiguous(
-                f"“{symbol.text} {side.text} {now.text}” of an update",
-                f"the {side.text} trade", f"a new {side.text}", field="direction",
-                write="Write “close the long” or “close the short”, and a new trade apart.",
-            )  # fmt: skip
+            raise refusal("one_sentence", text=symbol.text, text_2=side.text, text_3=now.text)
 
 
 def _words(tokens: list[Token]) -> Iterator[str]:
@@ -260,10 +248,7 @@ def _new_target(update: AlertUpdate, one: _Instruction) -> AlertUpdate:
     _require_first(not update.targets, "target")
     text = one.words[-1]
     if text in set("123456789"):
-        raise ambiguous(
-            f"“TP {text}”", f"target {text}", f"a target at {text}", field="targets",
-            write=f"Write “move TP to {text}.00” for a price.",
-        )  # fmt: skip
+        raise refusal("new_target", text=text)
     target = Target(read_number(text, field="targets"), ONE)
     return replace(update, targets=(target,), target_verb=_verb(one))
 
@@ -304,13 +289,13 @@ def _verb(one: _Instruction) -> str:
 
 def _require_first(is_first: bool, what: str) -> None:
     if not is_first:
-        raise not_understood(f"It has more than one instruction for the {what}.", WRITE_UPDATE)
+        raise refusal("first", what=what)
 
 
 def _close_all(update: AlertUpdate, count: int, notes: tuple[Note, ...], sent_at: str) -> Reading:
     """Return the close of every trade, of a symbol or of the feed."""
     if update.fraction != 1 or count != 1:
-        raise not_understood("A close of all trades is a message of its own.", WRITE_UPDATE)
+        raise refusal("close_all")
     document: dict[str, object] = {"action": "CLOSE"}
     document |= {"symbol": update.pair} if update.pair else {"all": True}
     document |= {"direction": update.side.value} if update.side else {}

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from alerts.grammar.lexicon import LEXICON, PHRASES, WORDS, Kind, Token, refused
 from alerts.grammar.numbers import without_k
-from alerts.grammar.reading import ambiguous, excerpt, not_understood
+from alerts.grammar.reading import refusal
 from common.errors import InvalidInputError
 from common.units import AssetClass
 from signals.symbols import asset_class, is_asset, known_pair, needs_currency
@@ -122,8 +122,8 @@ def unclear_word(text: str) -> InvalidInputError | None:
     if found is None:
         return None
     if found["readings"]:
-        return ambiguous(excerpt(text), *found["readings"], field="action", write=found["write"])
-    return not_understood(found["subject"], found["write"])
+        return refusal("unclear_word_2", *found["readings"], text=text, write=found["write"])
+    return refusal("unclear_word", subject=found["subject"], write=found["write"])
 
 
 _WORDS = refused("options")
@@ -145,12 +145,7 @@ def refuse_options(tokens: list[Token]) -> None:
             or token.text.lower() in _WORDS
             or _DAYS.fullmatch(token.text)
         ):
-            raise not_understood(
-                f"{excerpt(token.text)} can name an option, and options are not traded: do not "
-                "just leave it out.",
-                "Write BUY or SELL, the symbol and its own price if the symbol itself is to be "
-                "traded.", field="symbol",
-            )  # fmt: skip
+            raise refusal("options", text=token.text)
         before = before if token.kind is Kind.MARK else token
 
 
@@ -177,75 +172,52 @@ def unknown_word(
     One that can turn the signal round is named first. has_symbol: whether the text has one.
     """
     if match := _GLUED_TARGET.fullmatch(text):
-        return ambiguous(
-            excerpt(text), f"a target at {match[1]}{match[2]}",
-            f"target {match[1]} at {match[2].removeprefix('.')}", field="targets",
-            write="Write a space or a colon before the price.",
-        )  # fmt: skip
-    if match := _SHORT_TARGET.fullmatch(text):
-        return not_understood(
-            f"{excerpt(text)} is not understood.", f"Write “TP{match[1]}: …” for a target.",
-            field="targets",
-        )  # fmt: skip
-    if match := _LABEL_AND_POINT.fullmatch(text):
-        return not_understood(
-            f"{excerpt(text)} is not understood.", f"Write “{match[1].upper()} {match[2]}”."
+        return refusal(
+            "unknown_word_2",
+            text=text,
+            match=match[1],
+            match_2=match[2],
+            match_3=match[2].removeprefix("."),
         )
+    if match := _SHORT_TARGET.fullmatch(text):
+        return refusal("unknown_word_3", text=text, match=match[1])
+    if match := _LABEL_AND_POINT.fullmatch(text):
+        return refusal("unknown_word_4", text=text, match=match[1].upper(), match_2=match[2])
     if error := foreign_word(text) or _unread_part(text):
         return error
     if price := without_k(text):
-        return not_understood(f"{excerpt(text)} is no price that is read.", f"Write {price}.")
+        return refusal("unknown_word_5", text=text, price=price)
     if turned := next((one for one in others if turning(one) and not _asset(one)), ""):
-        return not_understood(
-            f"{excerpt(turned)} can deny, delay or report: without it this would be another "
-            "message, so do not just leave it out.",
-            f"Send the signal alone, when it is to be executed. {WRITE}",
-        )
+        return refusal("unknown_word_6", turned=turned)
     if not has_symbol and (_asset(text) or (is_beside_side and not _meant(text))):
         return _symbol(text)
     if meant := _meant(text):
-        return not_understood(
-            f"{excerpt(text)} is not understood.", f"Did you mean {meant.upper()}? {WRITE}"
-        )
+        return refusal("unknown_word_7", text=text, meant=meant.upper())
     if text.lower() in _INSTRUCTIONS | _CHOICES:
         return _not_to_leave_out(text)
     if meaningful(text):
         return _not_to_leave_out(text)
-    return not_understood(
-        f"{excerpt(text)} is not understood.",
-        "Leave it out if the signal is the same without it, or add it to what the feed's mapping "
-        f"ignores. {WRITE}",
-    )
+    return refusal("unknown_word", text=text)
 
 
 def _not_to_leave_out(text: str) -> InvalidInputError:
-    return not_understood(
-        f"{excerpt(text)} is not understood, and can change what the signal says: do not just "
-        "leave it out.", WRITE_UPDATE if text.lower() in _INSTRUCTIONS else WRITE,
-    )  # fmt: skip
+    return refusal(
+        "not_to_leave_out",
+        text=text,
+        shown=WRITE_UPDATE if text.lower() in _INSTRUCTIONS else WRITE,
+    )
 
 
 def _unread_part(text: str) -> InvalidInputError | None:
     """Return the error for a part that has another form here: points, a second stop, an ordinal."""
     if text.lower() in _POINTS:
-        return ambiguous(
-            excerpt(text), "pips", "points, a tenth of that", "whole points of an index",
-            field="sl", write="Write the price, or “20 pips” of a currency pair.",
-        )  # fmt: skip
+        return refusal("unread_part", text=text)
     if _STOP_OF_SEVERAL.fullmatch(text):
-        return not_understood(
-            f"{excerpt(text)} numbers several stops.", "Write one “SL 1.0800”.", field="sl"
-        )
+        return refusal("unread_part_2", text=text)
     if text.lower() == "ticket":
-        return not_understood(
-            f"{excerpt(text)} is read at the beginning of a line, with its number.",
-            "Write “Ticket: 123456” in a line of its own.",
-        )  # fmt: skip
+        return refusal("unread_part_3", text=text)
     if _ORDINAL.fullmatch(text):
-        return not_understood(
-            f"{excerpt(text)} is no number that is read.",
-            "Number targets as “TP1 1.0900 TP2 1.0950”; send one message for each entry.",
-        )  # fmt: skip
+        return refusal("unread_part_4", text=text)
     return None
 
 
@@ -253,11 +225,7 @@ def foreign_word(text: str) -> InvalidInputError | None:
     """Return the error for a word of another language for buying or selling; None: it is none."""
     if text.lower() not in _FOREIGN:
         return None
-    return not_understood(
-        f"{excerpt(text)} is not English.",
-        "If it is your word for BUY or SELL, set it among the words of the feed's mapping "
-        "(docs/alerts.md#mapping).", field="direction",
-    )  # fmt: skip
+    return refusal("foreign_word", text=text)
 
 
 def _meant(text: str) -> str:
@@ -288,18 +256,14 @@ def _symbol(text: str) -> InvalidInputError:
     """Return the error for a word that is rather the symbol, in a form that is not read."""
     name = _asset(text)
     if (pair := _listed(name)) and not needs_currency(name):
-        return not_understood(
-            f"{excerpt(text)} can also be a word.", f"Write {pair}.", field="symbol"
-        )
+        return refusal("symbol_2", text=text, pair=pair)
     if name:
         is_coin = asset_class(f"{name}/USD") is AssetClass.CRYPTO
-        return not_understood(
-            f"{excerpt(text)} is no symbol with one meaning.",
-            f"Write the pair, like {name}/USDT." if is_coin else "Write the pair, like EUR/USD.",
-            field="symbol",
+        return refusal(
+            "symbol_3",
+            text=text,
+            shown=f"Write the pair, like {name}/USDT."
+            if is_coin
+            else "Write the pair, like EUR/USD.",
         )
-    return not_understood(
-        f"{excerpt(text)} is not understood as a symbol.",
-        "Write the pair, like BTC/USDT or EUR/USD, or a share's exchange, like NASDAQ:AAPL.",
-        field="symbol",
-    )
+    return refusal("symbol", text=text)

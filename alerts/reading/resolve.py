@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from alerts.grammar.mapping import NO_MAPPING, AlertMapping
-from alerts.grammar.reading import Dialect, Note, Reading
+from alerts.grammar.reading import Dialect, Note, Reading, refusal
 from alerts.grammar.words import postponing, share_in, taken_back, turning_in_name, unclear_word
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
 from alerts.reading.orders import read_close, read_strategy_order, require_prices
@@ -94,12 +94,7 @@ def _require_known_action(action: str) -> None:
         return
     if error := unclear_word(action.lower()):
         raise error
-    detail = (
-        f"{action[:40].lower()!r} is not one of OPEN, MODIFY, CLOSE; nor, without direction and "
-        "side, of enter_long, enter_short, exit, exit_long, exit_short, cancel, or buy and sell "
-        "with sentiment."
-    )
-    raise InvalidInputError(Code.FIELD_INVALID, detail, field="action")
+    raise refusal("known_action", action=action[:40].lower())
 
 
 def _require_meant(parsed: Mapping[str, Any], find: Callable[[str], str]) -> None:
@@ -109,11 +104,7 @@ def _require_meant(parsed: Mapping[str, Any], find: Callable[[str], str]) -> Non
     """
     for name in ("note", "comment"):
         if found := find(str(parsed.get(name) or "")):
-            detail = (
-                f"{name} has {found!r}: it could be an order with a note, or another one, or none "
-                "at all. Leave the words out, or do not send it."
-            )
-            raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field=name)
+            raise refusal("meant", field=name, key=name, found=found)
 
 
 def ambiguous(direction: Direction, dialect: Dialect = Dialect.OWN) -> InvalidInputError:
@@ -140,7 +131,7 @@ def _opposite(draft: SignalDraft) -> Direction | None:
     if draft.order_type != OrderType.MARKET:
         return OTHER_SIDE[draft.direction] if draft.sl is None else None
     if draft.sl is None and not draft.targets:
-        raise ambiguous(draft.direction)
+        raise refusal("opposite", direction=draft.direction)
     return OTHER_SIDE[draft.direction]
 
 

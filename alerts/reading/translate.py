@@ -12,11 +12,17 @@ from alerts.grammar.characters import readable
 from alerts.grammar.decoration import trend_of, without_signature
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.reading import SIZING, Dialect, Note, Reading, ambiguous, not_understood
+from alerts.grammar.reading import (
+    SIZING,
+    Dialect,
+    Note,
+    Reading,
+    refusal,
+)
 from alerts.grammar.sizes import with_signal_numbers
 from alerts.grammar.text_entry import with_doubt
 from alerts.grammar.tokens import concepts, with_takes
-from alerts.grammar.words import WRITE, foreign_word, refuse_options, refuse_unclear_words
+from alerts.grammar.words import foreign_word, refuse_options, refuse_unclear_words
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from signals.reading import strict_json
@@ -39,7 +45,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     if not start or _is_json(body.lstrip()) or len(body) > strict_json.MAX_BYTES:
         parsed = strict_json.parse(body)
         if not isinstance(parsed, Mapping):
-            raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
+            raise refusal("translate")
         if not mapping.paths and (message := message_of(parsed)):
             text, notes = message
             reading = _read_text(text, mapping)
@@ -48,9 +54,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise not_understood(
-            f"Byte {error.start} is not UTF-8.", "Send the text in UTF-8."
-        ) from error
+        raise refusal("translate_2", start=error.start) from error
     return _read_text(from_form(text), mapping)
 
 
@@ -72,7 +76,7 @@ def _is_json(body: bytes) -> bool:
 def _read_text(text: str, mapping: AlertMapping) -> Reading:
     plain = readable(_with_mapped_words(_without_ignored(text, mapping), mapping)).strip()
     if not plain:
-        raise not_understood("It has no words.", WRITE)
+        raise refusal("text")
     if sentence.is_sentence(plain):
         return sentence.read_sentence(plain, mapping)
     if commands.is_comma_command(plain):
@@ -85,11 +89,7 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
     reading = _read_words(signal, mapping, trend_of(text), notes)
     sizes = [note.text for note in notes if note.reason == SIZING]
     if sizes and reading.dialect is Dialect.TEXT_UPDATE:
-        raise ambiguous(
-            f"{sizes[0]} beside an instruction", "the share that it is about",
-            "a size without effect", field="close_fraction",
-            write="Write “close 30%” in one line, or leave the size out.",
-        )  # fmt: skip
+        raise refusal("text_2", size=sizes[0])
     return replace(reading, notes=(*reading.notes, *notes))
 
 
@@ -111,7 +111,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
         is_report = any(token.text.lower() in ("hit", "reached", "done") for token in tokens)
         if Kind.NUMBER in kinds and kinds & {Kind.SL, Kind.TP} and not is_report:
             raise text_entry.levels_without_side()
-        raise not_understood("It has no side and no symbol.", WRITE)
+        raise refusal("words")
     reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
     return with_doubt(reading, tokens, notes)
 
@@ -123,10 +123,7 @@ def _read_update(tokens: list[Token], sent_at: str) -> Reading:
     except InvalidInputError as error:
         if error.code != Code.ALERT_NOT_UNDERSTOOD or not _has_entry(tokens):
             raise
-        raise not_understood(
-            "It has an entry and an instruction about an open trade.",
-            "Send each as a message of its own; write shares of targets as “TP1 1.0900 (50%)”.",
-        ) from error
+        raise refusal("update_2") from error
 
 
 def _has_entry(tokens: list[Token]) -> bool:

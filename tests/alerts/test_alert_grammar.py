@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from alerts.grammar import slots, statements, updates
+from alerts.grammar import statements, updates
 from alerts.grammar.lexicon import CLASSES, ENTRY, Kind
 from alerts.grammar.notation import Grammar, Statement, rules_of
+from alerts.grammar.reading import REFUSALS
 from alerts.reading import read_alert
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -55,7 +56,7 @@ def test_rules_name_only_kinds_that_words_have(rules: Grammar) -> None:
 def test_each_statement_has_a_place_or_readings() -> None:
     names = {name for name in ENTRY.rules if name[0] in "*?"}
     assert {name[1:] for name in names if name[0] == "*"} == set(statements.HANDLERS)
-    assert {name[1:] for name in names if name[0] == "?"} <= set(slots.READINGS)
+    assert {name[1:] for name in names if name[0] == "?"} <= set(REFUSALS)
     instructions = {name[1:] for name in updates.GRAMMAR.rules if name[0] == "*"}
     assert instructions - {"gain", "report", "mark"} == set(updates.EFFECTS)
 
