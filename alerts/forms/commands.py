@@ -93,18 +93,18 @@ def read_comma_command(text: str, mapping: AlertMapping) -> Reading:
         parts = parts[1:]  # the licence: the address is the secret here
     word, symbol = parts[0].lower(), parts[1] if len(parts) > 1 else ""
     if word in COMMA.refused:
-        raise refusal("comma_command", word=word, refused=COMMA.refused[word])
+        raise refusal("command_not_carried_out", word=word, refused=COMMA.refused[word])
     if word not in COMMA.commands:
         known = ", ".join(sorted(COMMA.commands))
-        raise refusal("comma_command_2", part=parts[0], known=known)
+        raise refusal("no_command", part=parts[0], known=known)
     stated = COMMA.read(COMMA.options(parts[2:]))
     order = Order(Dialect.COMMA_COMMAND, word, COMMA.commands[word], symbol, stated, mapping)
     if word == "closeall":
         if symbol.lower() not in ("", word):
-            raise refusal("comma_command_3", symbol=symbol)
+            raise refusal("closeall_of_symbol", symbol=symbol)
         order.symbol = ""
     elif not symbol:
-        raise refusal("comma_command_4", write=COMMA.write)
+        raise refusal("command_without_symbol", write=COMMA.write)
     return read_order(order)
 
 
@@ -119,7 +119,7 @@ def is_key_value(text: str) -> bool:
 def read_key_value(text: str, mapping: AlertMapping) -> Reading:
     """Return what an AutoView command says. Raises InvalidInputError."""
     if any(mark in text.strip() for mark in "\n|&"):
-        raise refusal("key_value", write=KEY_VALUE.write)
+        raise refusal("several_commands", write=KEY_VALUE.write)
     options = KEY_VALUE.options(text.split())
     stated = KEY_VALUE.read(options)
     kind, close = str(stated.take("order_type") or "").lower(), stated.take("close")
@@ -127,12 +127,15 @@ def read_key_value(text: str, mapping: AlertMapping) -> Reading:
     word = f"c={str(close).lower()}" if close else f"t={kind}"
     command = KEY_VALUE.commands.get(word)
     if close and kind not in ("", "market"):
-        raise refusal("key_value_2")
+        raise refusal("close_at_limit")
     if close and book == "buy":
-        raise refusal("key_value_3")
+        raise refusal("close_of_buy")
     if command is None or not (close or book):
         raise refusal(
-            "key_value_4", word=word, shown=", ".join(KEY_VALUE.commands), write=KEY_VALUE.write
+            "no_key_value_command",
+            word=word,
+            shown=", ".join(KEY_VALUE.commands),
+            write=KEY_VALUE.write,
         )
     side = stated.take("side")
     command = command._replace(side=Direction(side) if side else None)
@@ -149,21 +152,21 @@ def read_command_block(text: str, mapping: AlertMapping) -> Reading:
     """Return what a command block says. Raises InvalidInputError."""
     match = _BLOCK.fullmatch(text.strip())
     if match is None:
-        raise refusal("command_block", write=BLOCK.write)
+        raise refusal("no_block", write=BLOCK.write)
     word = match["name"].lower()
     command = BLOCK.commands.get(word)
     if command is None:
-        raise refusal("command_block_2", word=word, write=BLOCK.write)
+        raise refusal("unknown_block_command", word=word, write=BLOCK.write)
     stated = BLOCK.read(BLOCK.options(filter(None, map(str.strip, match["options"].split(",")))))
     if stated.take("which") not in (None, "all"):
-        raise refusal("command_block_3", write=BLOCK.write)
+        raise refusal("cancel_of_some", write=BLOCK.write)
     position, side = stated.take("position"), stated.take("side")
     if position is not None:
         if read_decimal(position, field="position_size") or command.order_type != "MARKET":
-            raise refusal("command_block_4", word=word, position=position)
+            raise refusal("position_of_block", word=word, position=position)
         command = Command("CLOSE")
     elif command.action == "OPEN" and not side:
-        raise refusal("command_block_5", write=BLOCK.write)
+        raise refusal("block_without_side", write=BLOCK.write)
     command = command._replace(side=Direction(side) if side else None)
     order = Order(Dialect.COMMAND_BLOCK, word, command, match["symbol"], stated, mapping)
     return read_order(order)
@@ -232,7 +235,7 @@ def _fixed(one: Value) -> str:
     """Return a price that is behind an @ where its form needs one. Raises ALERT_AMBIGUOUS."""
     if one.unit == "AT" and not one.value.startswith("@"):
         other = f"{one.value} of the price or margin" if "%" in one.value else "a distance"
-        raise refusal("fixed", field=one.key, key=one.key, value=one.value, other=other)
+        raise refusal("price_or_distance", field=one.key, key=one.key, value=one.value, other=other)
     return str(one.value).removeprefix("@")
 
 
@@ -241,14 +244,14 @@ def _require_clear_price(order: Order, one: Value, levels: Mapping[str, str]) ->
     may be pips from the market. A level near it, or a decimal, shows that it is a price."""
     kind = order.command.order_type
     if kind == "MARKET":
-        raise refusal("clear_price", word=order.word, value=one.value)
+        raise refusal("price_of_market_order", word=order.word, value=one.value)
     number = read_decimal(_fixed(one), field="price", positive=True)
     if order.dialect is not Dialect.COMMA_COMMAND:
         return
     is_like_level = any(apart(number, Decimal(text)) <= _NEAR for text in levels.values())
     is_large = _is_of_majors(order.pair) and number >= _LEAST_PIPS
     if is_large or (looks_like_distance(order.pair, number) and not is_like_level):
-        raise refusal("clear_price_2", value=one.value)
+        raise refusal("price_or_pips", value=one.value)
 
 
 def _take_levels(order: Order) -> tuple[dict[str, str], tuple[Distance, ...]]:
@@ -290,7 +293,7 @@ def _unit(level: str, text: str, order: Order) -> str:
         if len(text.partition(".")[2]) >= 3 and Decimal("0.3") <= number < 3:
             return "PRICE"
     raise refusal(
-        "unit",
+        "unit_of_level",
         field=level,
         level=level,
         shown=shown,
@@ -304,7 +307,7 @@ def _rules(order: Order) -> dict[str, str]:
     found = order.stated.take_all(*RULE_DISTANCES, "max_spread")
     for name, text in found.items():
         if asset_class(order.pair) is not AssetClass.FX:
-            raise refusal("rules", field=name, key=name, text=text, pair=order.pair)
+            raise refusal("pips_of_symbol", field=name, key=name, text=text, pair=order.pair)
         if read_decimal(text, field=name):
             read_pips(text, name)
     units = {"max_spread_unit": "PIPS"} if "max_spread" in found else {}

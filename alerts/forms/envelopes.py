@@ -42,10 +42,10 @@ def message_of(parsed: Mapping[str, Any]) -> tuple[str, tuple[Note, ...]] | None
     is_doubled = isinstance(parsed, JsonObject) and bool(parsed.duplicates)
     if len(names) > 1 or is_doubled:
         detail = f"Send one of {', '.join(names)}, once." if len(names) > 1 else "Send each once."
-        raise refusal("message_of", field=names[0], detail=detail)
+        raise refusal("several_texts", field=names[0], detail=detail)
     text = parsed[names[0]]
     if not isinstance(text, str):
-        raise refusal("message_of_2", field=names[0])
+        raise refusal("text_is_no_text", field=names[0])
     manners = (
         Note(name, "it only says how a chat shows it") for name in parsed if name != names[0]
     )

@@ -86,7 +86,11 @@ class Stated:
         """Raise ALERT_AMBIGUOUS for a close with a size, which is no share of a position."""
         if self.shares:
             raise refusal(
-                "no_size", field=self.shares[0], share=self.shares[0], mark=self.mark, what=what
+                "size_of_close",
+                field=self.shares[0],
+                share=self.shares[0],
+                mark=self.mark,
+                what=what,
             )
 
 
@@ -137,24 +141,33 @@ class Form:
             require_size(key, str(value))
             stated.shares += [key] if key in self._shares else []
             stated.notes.append(Note(f"{key}{self._mark}", SIZING))
-        elif reason := self._ignored.get(key) or self._ignored.get(_said(key, value), ""):
-            stated.notes.append(Note(f"{key}{self._mark}", reason))
+        elif (reason := self._reason(key, value)) is not None:
+            stated.notes += [Note(f"{key}{self._mark}", reason)] if reason else []
         elif found := self._unclear.get(_said(key, value)):
             raise refusal(
-                "add", *found["readings"], field=key, word=found["word"], write=found["write"]
+                "unclear_value",
+                *found["readings"],
+                field=key,
+                word=found["word"],
+                write=found["write"],
             )
         elif name:
             one = Value(key, self._spelled(name, key, value), *unit)
             self._set(stated, name, one)
         elif key in self.refused:
-            raise refusal("add_2", field=key[:60], key=key, refused=self.refused[key])
+            raise refusal("key_not_carried_out", field=key[:60], key=key, refused=self.refused[key])
         else:
             raise unread(f"{key}{self._mark}", key)
+
+    def _reason(self, key: str, value: Any) -> str | None:
+        return self._ignored.get(key, self._ignored.get(_said(key, value)))
 
     def _set(self, stated: Stated, name: str, one: Value) -> None:
         other = stated.values.setdefault(name, one)
         if (str(other.value), other.unit) != (str(one.value), one.unit):
-            raise refusal("set", field=one.key, key=other.key, _mark=self._mark, key_2=one.key)
+            raise refusal(
+                "key_twice", field=one.key, key=other.key, _mark=self._mark, key_2=one.key
+            )
 
     def _spelled(self, name: str, key: str, value: Any) -> Any:
         spellings = self._values.get(name)
@@ -163,7 +176,7 @@ class Form:
         found = spellings.get(str(value).strip().lower())
         if found is None:
             raise refusal(
-                "spelled",
+                "unknown_value",
                 field=key[:60],
                 value=str(value),
                 shown=", ".join(spellings),
@@ -179,7 +192,7 @@ class Form:
             name, equals, value = part.partition("=")
             name, value = name.strip().lower(), value.strip().strip('"')
             if not equals or not value:
-                raise refusal("options_2", part=part, write=self.write)
+                raise refusal("no_option", part=part, write=self.write)
             _require_one_value(name, value, f"{self._table['gap']} {self.write}")
             found.append((name, value))
         return found
@@ -201,13 +214,13 @@ def require_size(name: str, value: str) -> None:
     that is no entry's. `risk=1 sl=30` is what remains of two options without a comma: read as a
     size, it would lose the stop."""
     if not _SIZE.fullmatch(value):
-        raise refusal("size", field=name[:60], shown=f"{name}={value}", key=name)
+        raise refusal("size_is_no_number", field=name[:60], shown=f"{name}={value}", key=name)
     require_entry_size(name, value)
 
 
 def _require_one_value(name: str, value: str, write: str) -> None:
     is_free = name == "comment"
     if not (_FREE_TEXT if is_free else _ONE).fullmatch(value):
-        raise refusal("one_value", field=name[:60], shown=f"{name}={value}", write=write)
+        raise refusal("several_options", field=name[:60], shown=f"{name}={value}", write=write)
     if is_free and (level := _LEVEL.search(value)):
-        raise refusal("one_value_2", field=name, level=level[0])
+        raise refusal("level_in_comment", field=name, level=level[0])

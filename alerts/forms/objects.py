@@ -157,11 +157,11 @@ def _bot(parsed: Mapping[str, Any], mapping: AlertMapping) -> Reading:
     stated = BOT.read(items_of(parsed))
     pair, action = stated.take("ticker"), str(stated.take("action") or "")
     if action and action not in BOT.commands:
-        raise refusal("bot", action=action, write=BOT.write)
+        raise refusal("action_of_bot", action=action, write=BOT.write)
     if not isinstance(pair, str):
-        raise refusal("bot_2")
+        raise refusal("bot_without_pair")
     if not action:
-        raise refusal("bot_3", pair=pair)
+        raise refusal("bot_start", pair=pair)
     document = {"action": "CLOSE", "symbol": mapping.symbol_of(_base_first(pair))}
     return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(stated.notes))
 

@@ -134,13 +134,13 @@ def _close(
     document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
     share, amount, unit = (stated.take(one) for one in ("close_fraction", "amount", "amount_unit"))
     if amount is not None and unit != "position_percent":
-        raise refusal("closing", amount=amount)
+        raise refusal("amount_of_exit", amount=amount)
     if amount is not None:
         share = plain(read_decimal(amount, field="order.amount", positive=True) / 100)
     if share is not None:
         document["close_fraction"] = share
     if stated.take("sentiment") not in (None, "flat"):
-        raise refusal("closing_2")
+        raise refusal("exit_with_position")
     if action != "close" and stated.take("price"):
         stated.notes.append(Note("price", "an exit is made at market"))
     if share is None:
@@ -252,7 +252,7 @@ def _entry_price(stated: Stated, *, is_exit: bool) -> dict[str, Any]:
     found = stated.take_all("order_type", "open_price", "stop_price", "price")
     waits = next((name for name in ("open_price", "stop_price") if name in found), "")
     if waits and found.get("order_type", "MARKET") == "MARKET":
-        raise refusal("entry_price_2", field=waits, waits=waits)
+        raise refusal("price_without_order_type", field=waits, waits=waits)
     if waits:
         found.pop("price", None)
     return found
@@ -270,7 +270,7 @@ def _refuse_levels(parsed: Mapping[str, Any], what: str) -> None:
     """Raise ALERT_AMBIGUOUS for a close or a cancel with levels."""
     for name in (*STOPS, *TARGETS, *_NESTED[:2]):
         if parsed.get(name) not in (*NOTHING, {}):
-            raise refusal("levels", field=name, key=name, what=what)
+            raise refusal("levels_of_exit", field=name, key=name, what=what)
 
 
 def _require_whole(parsed: Mapping[str, Any]) -> None:

@@ -40,15 +40,15 @@ def is_sentence(text: str) -> bool:
 def read_sentence(text: str, mapping: AlertMapping) -> Reading:
     """Return the order of a strategy. Raises InvalidInputError ALERT_NOT_UNDERSTOOD."""
     if "{{" in text:
-        raise refusal("sentence")
+        raise refusal("placeholder_of_sentence")
     match = _SENTENCE.fullmatch(text.strip())
     if match is None or len(_MARK.findall(text)) != 1:
-        raise refusal("sentence_2")
+        raise refusal("no_sentence")
     # A strategy has any name; these words before the sentence are rather a person's about it.
     if word := turning_in_name(match["name"] or ""):
-        raise refusal("sentence_3", word=word)
+        raise refusal("word_before_sentence", word=word)
     if not Decimal(match["size"]):
-        raise refusal("sentence_4")
+        raise refusal("order_of_nothing")
     document = {
         "ticker": mapping.symbol_of(match["symbol"]),
         "action": match["side"].lower(),

@@ -136,7 +136,7 @@ MAX_CHARACTERS = 4_000
 def readable(text: str) -> str:
     """Return a text with ASCII letters, digits and marks only. Raises InvalidInputError."""
     if len(text) > MAX_CHARACTERS:
-        raise refusal("readable", count=len(text), max_characters=MAX_CHARACTERS)
+        raise refusal("too_long", count=len(text), max_characters=MAX_CHARACTERS)
     text = _UNDERLINE.sub(r"\g<inside>", _BLOCK.sub("\n\\g<inside>\n", text))
     text = _KEYCAP_BEHIND.sub(" ", text)  # no digit of the number before it
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
@@ -165,10 +165,10 @@ def _line(line: str) -> str:
             continue
         is_marking = is_start and (letter not in REACHED or is_of_label(line, index))
         if letter in REACHED and not is_marking and not _REPORTED.search(shown.end()):
-            raise refusal("line", letter=letter)
+            raise refusal("reached_mark", letter=letter)
         is_of_stop = letter in CROSSES and _STOP_WORD.match(after.text(index))
         if letter in FORBIDDING and not is_of_stop:
-            raise refusal("line_2", letter=letter)
+            raise refusal("forbidding_mark", letter=letter)
         if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
             shown.add(letter)
             is_start = is_start and letter.isspace()
@@ -219,13 +219,13 @@ def _with_dashes(text: str) -> str:
     It looks outwards from each sign: a text may be mostly blanks.
     """
     if "➕" in text:
-        raise refusal("with_dashes")
+        raise refusal("plus_sign")
     for found in _SIGN.finditer(text):
         sign, start, end = found[0], found.start(), found.end()
         before = text[:start].rstrip(" \t")[-1:]
         after = text[end:].lstrip(" \t")[:1]
         if after in _DIGITS and (sign != "−" or before not in _DIGITS):
-            raise refusal("with_dashes_2", sign=sign)
+            raise refusal("sign_before_number", sign=sign)
     return text.replace("−", "-").replace("➖", " ")
 
 
@@ -239,9 +239,9 @@ def _require_decoration(letter: str, before: str, after: str) -> None:
         raise _unreadable(letter)
     is_arrow = "ARROW" in name or letter in "▶◀⏩⏪"
     if unicodedata.category(letter) == "Sm" and not is_arrow:
-        raise refusal("decoration", letter=letter, key=name.lower())
+        raise refusal("comparison", letter=letter, key=name.lower())
     if is_arrow and _NUMBER_BEFORE.search(before) and after.lstrip()[:1].isdigit():
-        raise refusal("decoration_2", letter=letter)
+        raise refusal("arrow_between_numbers", letter=letter)
 
 
 def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
@@ -249,11 +249,11 @@ def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:
     if letter in REACHED or is_of_stop or is_plain(letter, line):
         return
     name = unicodedata.name(letter, "a character without a name").lower()
-    raise refusal("plain", letter=letter, key=name)
+    raise refusal("unknown_emoji", letter=letter, key=name)
 
 
 def _unreadable(letter: str) -> InvalidInputError:
     name = unicodedata.name(letter, "a character without a name").lower()
     if letter.isalpha() and "fullwidth" not in name and "mathematical" not in name:
-        return refusal("unreadable_2", letter=letter, key=name)
+        return refusal("other_alphabet", letter=letter, key=name)
     return refusal("unreadable", letter=letter, key=name)

@@ -27,7 +27,7 @@ def read_entry_price(parts: Slots, pair: str, side: Direction) -> Decimal | None
     prices = [read_number(text, field="open_price") for text in parts.entry]
     if not prices:
         if parts.money:
-            raise refusal("entry_price", money=parts.money)
+            raise refusal("money_or_price", money=parts.money)
         return None
     if len(prices) == 1:
         if parts.is_bare:
@@ -51,12 +51,14 @@ def _require_range(parts: Slots, low: Decimal, high: Decimal, side: Direction) -
     """Raise InvalidInputError for two prices that are no range, or whose order is a stop order:
     people mean a breakout of all of it, or its near edge."""
     if high > low * _TWO_PRICES:
-        raise refusal("range", entry=parts.entry[0], entry_2=parts.entry[1])
+        raise refusal("range_or_two_prices", entry=parts.entry[0], entry_2=parts.entry[1])
     if Kind.STOP_ORDER in parts.types:
         near, far = (low, high) if side == Direction.BUY else (high, low)
-        raise refusal("range_2", entry=parts.entry[0], entry_2=parts.entry[1], near=near, far=far)
+        raise refusal(
+            "range_of_stop_order", entry=parts.entry[0], entry_2=parts.entry[1], near=near, far=far
+        )
     if parts.sl and low <= (stop := read_number(parts.sl, field="sl")) <= high:
-        raise refusal("range_3", stop=stop)
+        raise refusal("stop_inside_range", stop=stop)
 
 
 def _require_narrow(parts: Slots, pair: str, near: Decimal, far: Decimal) -> None:
@@ -69,7 +71,7 @@ def _require_narrow(parts: Slots, pair: str, near: Decimal, far: Decimal) -> Non
     if abs(near - far) <= most:
         return
     than = f"the {plain(most)} to its stop" if parts.sl else "usual for one entry"
-    raise refusal("narrow", entry=parts.entry[0], entry_2=parts.entry[1], than=than, near=near)
+    raise refusal("wide_range", entry=parts.entry[0], entry_2=parts.entry[1], than=than, near=near)
 
 
 def _require_no_lots(parts: Slots, number: Decimal) -> None:

@@ -233,7 +233,7 @@ def require_near(pair: str, prices: Iterable[Decimal], known: Iterable[Decimal])
             continue
         shown = plain(price)
         reference = plain(references[0]) if references else "no known price"
-        raise refusal("near", shown=shown, pair=pair, reference=reference)
+        raise refusal("far_from_trade", shown=shown, pair=pair, reference=reference)
 
 
 def require_plausible(
@@ -250,15 +250,9 @@ def require_plausible(
     if "sl" in document:
         prices.append(Decimal(document["sl"]))
     if prices and max(prices) > min(prices) * _spread(pair):
-        detail = (
-            f"{plain(min(prices))} and {plain(max(prices))} are too far apart for one trade in "
-            f"{pair}: check each digit. Levels that far away are published with the form or the "
-            "API (docs/alerts.md#levels)."
-        )
-        raise refusal("plausible", detail=detail)
+        raise refusal("levels_far_apart", low=min(prices), high=max(prices), pair=pair)
     require_magnitude(pair, prices)
     in_order = sorted(targets, reverse=side == Direction.SELL)
     if targets != in_order or len(set(targets)) != len(targets):
         shown = ", ".join(map(plain, in_order))
-        detail = f"A {side.lower()} reaches its targets in the order {shown}: write them so, once."
-        raise refusal("plausible_2", detail=detail)
+        raise refusal("targets_out_of_order", side=side.lower(), shown=shown)

@@ -55,8 +55,8 @@ def read_number(text: str, *, field: str = "") -> Decimal:
     if match := _COMMA.fullmatch(text):
         return _with_comma(text, match[1], match[2], field)
     if len(parts) > 1 and all(map(_PLAIN.fullmatch, parts)):
-        raise refusal("number_3", field=field, text=text, shown=", ".join(parts[:3]))
-    raise refusal("number", field=field, text=text[:40])
+        raise refusal("several_numbers", field=field, text=text, shown=", ".join(parts[:3]))
+    raise refusal("no_number", field=field, text=text[:40])
 
 
 def without_k(text: str) -> str:
@@ -142,11 +142,11 @@ def part_of_number(tokens: Sequence[Token], place: int) -> InvalidInputError | N
     or of a price with a space, 64 500; None: it is none of them."""
     around = " ".join(token.text for token in tokens[max(0, place - 4) : place + 5])
     if found := _DATE.search(around) or _TIME.search(around):
-        return refusal("part_of_number", found=found[0].replace(" ", ""))
+        return refusal("time_or_date", found=found[0].replace(" ", ""))
     texts = [token.text for token in tokens[max(0, place - 1) : place + 2]]
     for before, number in pairwise(texts):
         if _FIRST_GROUP.fullmatch(before) and _GROUP.fullmatch(number):
-            return refusal("part_of_number_2", before=before, number=number)
+            return refusal("space_in_number", before=before, number=number)
     return None
 
 

@@ -2,11 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from string import Formatter
@@ -128,7 +129,7 @@ class Reading:
     level_form: LevelForm = LevelForm.NUMBER
 
 
-REFUSALS: dict[str, dict[str, Any]] = tomllib.loads(
+REFUSALS: dict[str, Any] = tomllib.loads(
     (Path(__file__).parent / "refusals.toml").read_text("utf-8")
 )
 
@@ -147,7 +148,27 @@ class _Shown(Formatter):
 def refusal(name: str, /, *others: str, field: str = "", **words: Any) -> InvalidInputError:
     """Return the error of this name in `refusals.toml`: what is wrong or what several things it
     could mean, and the nearest line that is read. others: readings in the place of its `*`."""
-    found = REFUSALS[name]
+    return _error(REFUSALS[name], others, field, words)
+
+
+def refused_by(name: str, text: str) -> InvalidInputError | None:
+    """Return the error of the first entry of this list in `refusals.toml` whose pattern is in a
+    text, with the groups of the pattern; None if there is none."""
+    for pattern, found in _patterns(name):
+        if match := pattern.search(text):
+            return _error(found, (), "", {"text": text, **match.groupdict()})
+    return None
+
+
+@cache
+def _patterns(name: str) -> list[tuple[re.Pattern[str], Mapping[str, Any]]]:
+    flags = re.ASCII | re.IGNORECASE
+    return [(re.compile(one["pattern"], flags), one) for one in REFUSALS[name]]
+
+
+def _error(
+    found: Mapping[str, Any], others: Sequence[str], field: str, words: Mapping[str, Any]
+) -> InvalidInputError:
     words = REFUSALS["lines"] | words
 
     def shown(text: str) -> str:

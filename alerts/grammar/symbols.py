@@ -131,7 +131,7 @@ def pair_of(text: str, bare: str) -> str:
         return ""
     halves = bare.split("/")
     if len(halves) == 2 and all(len(half) >= 6 and _is_pair(half) for half in halves):
-        raise refusal("pair_of", *map(known_pair, halves), text=text)
+        raise refusal("two_symbols_as_one", *map(known_pair, halves), text=text)
     if text.startswith("#") and not is_spoken(bare) and _is_topic(bare):
         return ""
     try:
@@ -155,7 +155,7 @@ def pair_of(text: str, bare: str) -> str:
         if error.code == Code.ALERT_AMBIGUOUS:
             raise
         if text != bare:
-            raise refusal("pair_of_2", text=text) from error  # fmt: skip
+            raise refusal("unclear_symbol", text=text) from error  # fmt: skip
         return ""
 
 

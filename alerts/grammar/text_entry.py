@@ -197,13 +197,13 @@ def _side(parts: Slots, trend: str) -> Direction:
     if not parts.sides and (parts.sl or parts.targets) and not parts.entry:
         raise levels_without_side()
     if not parts.sides:
-        raise refusal("side")
+        raise refusal("no_side")
     if len(set(parts.sides)) > 1:
-        raise refusal("side_2")
+        raise refusal("both_sides")
     side = parts.sides[0]
     if trend and trend != side:
         pointing = "up" if trend == Direction.BUY else "down"
-        raise refusal("side_3", side=side, pointing=pointing)
+        raise refusal("side_against_arrow", side=side, pointing=pointing)
     return side
 
 
@@ -214,10 +214,10 @@ def levels_without_side() -> InvalidInputError:
 
 def _symbol(parts: Slots) -> str:
     if not parts.pairs:
-        raise refusal("symbol_4")
+        raise refusal("no_symbol")
     pairs = _without_names(parts.pairs)
     if len(pairs) > 1:
-        raise refusal("symbol_5", *pairs)
+        raise refusal("several_symbols", *pairs)
     return pairs[0]
 
 
@@ -226,7 +226,7 @@ def _require_symbol(parts: Slots) -> None:
     level. An upper-case word beside a side can be any word."""
     has_price = parts.entry or parts.sl or parts.targets or parts.distances
     if parts.word and not has_price and is_any_word(parts.word):
-        raise refusal("symbol_6", word=parts.word)
+        raise refusal("word_or_symbol", word=parts.word)
 
 
 def _without_names(pairs: list[str]) -> list[str]:
@@ -244,14 +244,14 @@ def _order(parts: Slots, entry: Decimal | None, mapping: AlertMapping) -> dict[s
     """Return the order type and its price."""
     kinds = set(parts.types)
     if Kind.STOP_LIMIT in kinds:
-        raise refusal("command")
+        raise refusal("stop_limit_in_text")
     if len(kinds) > 1:
         words = [kind.value for kind in dict.fromkeys(parts.types)]  # in the order of the text
-        raise refusal("command_2", *words)
+        raise refusal("several_order_types", *words)
     if Kind.LIMIT in kinds or Kind.STOP_ORDER in kinds:
         word = "limit" if Kind.LIMIT in kinds else "stop"
         if entry is None:
-            raise refusal("command_3", word=word)
+            raise refusal("order_without_price", word=word)
         if word == "stop":
             return {"order_type": "STOP", "stop_price": _text(entry)}
         return {"order_type": "LIMIT", "open_price": _text(entry)}
@@ -274,11 +274,11 @@ def _targets(prices: list[Decimal], parts: Slots) -> Iterator[dict[str, str]]:
     shares = [target.share for target in parts.targets if target.price]
     given = [share for share in shares if share]
     if given and len(given) < len(parts.targets):
-        raise refusal("targets")
+        raise refusal("shares_of_some_targets")
     if given:
         fractions = [EXACT.divide(read_number(share), Decimal(100)) for share in given]
         if sum(fractions) != ONE:
-            raise refusal("targets_2")
+            raise refusal("shares_or_gains")
     else:
         fractions = equal_parts(len(parts.targets))[: len(prices)]
     for price, fraction in zip(prices, fractions, strict=True):

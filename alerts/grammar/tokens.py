@@ -90,17 +90,17 @@ def raw_tokens(text: str) -> list[Token]:
     found: list[Token] = []
     position = 0
     if match := _POINT_FIRST.search(text):
-        raise refusal("raw_tokens", match=match[0])
+        raise refusal("point_first", match=match[0])
     if match := _NEGATION.search(text):
-        raise refusal("raw_tokens_2", match=match[0])
+        raise refusal("mark_of_negation", match=match[0])
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None and (placeholder := _PLACEHOLDER.match(text, position)):
-            raise refusal("raw_tokens_3", placeholder=placeholder[0])
+            raise refusal("placeholder", placeholder=placeholder[0])
         if match is None:
             letter = text[position]
             write = _WRITE_OF_MARKS.get(letter, "Leave it out, with what it marks.")
-            raise refusal("raw_tokens_4", letter=letter, write=write)
+            raise refusal("unknown_mark", letter=letter, write=write)
         if match[0] == "-":
             _require_separator(text, position, found)
         position = match.end()
@@ -124,7 +124,7 @@ def _require_separator(text: str, place: int, before: list[Token]) -> None:
     """Raise InvalidInputError for a dash that may be the sign of the number that follows."""
     is_glued = text[place + 1 : place + 2].isdigit() and (place == 0 or text[place - 1] in _GAPS)
     if is_glued and not (before and before[-1].kind is Kind.NUMBER):
-        raise refusal("separator", text=text[place : place + 8])
+        raise refusal("dash_or_sign", text=text[place : place + 8])
 
 
 def _words(text: str) -> Iterator[Token]:

@@ -79,7 +79,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
             update = _with(update, one)
     notes = tuple(Note(str(one), "a report changes nothing") for one in reports)
     if update == AlertUpdate(pair=pair):
-        raise refusal("update")
+        raise refusal("only_report")
     if any(one.name == "close" and _is_of_all(one.words, pair) for one in found):
         return _close_all(update, len(found) - len(reports), notes, sent_at)
     require_magnitude(pair, update.prices)
@@ -93,12 +93,12 @@ def _pair_of(tokens: list[Token]) -> str:
     price in dollars, and a text that is cut off."""
     pairs = list(dict.fromkeys(token.pair for token in tokens if token.kind is Kind.SYMBOL))
     if len(pairs) > 1:
-        raise refusal("pair_of_3", *pairs)
+        raise refusal("symbols_of_update", *pairs)
     if money := next((token for token in tokens if token.is_money), None):
-        raise refusal("pair_of_4", text=money.text)
+        raise refusal("money_of_update", text=money.text)
     last = next((one.text.lower() for one in reversed(tokens) if one.kind is not Kind.LINE), "")
     if last in ("and", "then", "&", "+", "to", "at"):
-        raise refusal("pair_of_5", last=last)
+        raise refusal("update_cut_off", last=last)
     return pairs[0] if pairs else ""
 
 

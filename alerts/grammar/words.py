@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from alerts.grammar.lexicon import LEXICON, PHRASES, WORDS, Kind, Token, refused
 from alerts.grammar.numbers import without_k
-from alerts.grammar.reading import refusal
+from alerts.grammar.reading import refusal, refused_by
 from common.errors import InvalidInputError
 from common.units import AssetClass
 from signals.symbols import asset_class, is_asset, known_pair, needs_currency
@@ -122,8 +122,8 @@ def unclear_word(text: str) -> InvalidInputError | None:
     if found is None:
         return None
     if found["readings"]:
-        return refusal("unclear_word_2", *found["readings"], text=text, write=found["write"])
-    return refusal("unclear_word", subject=found["subject"], write=found["write"])
+        return refusal("word_with_meanings", *found["readings"], text=text, write=found["write"])
+    return refusal("word_not_carried_out", subject=found["subject"], write=found["write"])
 
 
 _WORDS = refused("options")
@@ -145,23 +145,15 @@ def refuse_options(tokens: list[Token]) -> None:
             or token.text.lower() in _WORDS
             or _DAYS.fullmatch(token.text)
         ):
-            raise refusal("options", text=token.text)
+            raise refusal("option_contract", text=token.text)
         before = before if token.kind is Kind.MARK else token
 
 
 WRITE = "Write it like “BUY EURUSD @ 1.0850 SL 1.0800 TP1 1.0900 TP2 1.0950”."
 WRITE_UPDATE = "Write “close EURUSD”, “close half EURUSD” or “cancel EURUSD” about an open trade."
-_POINTS = {"point", "points", "pts", "pt"}
 _VOCABULARY = sorted(WORDS)
 _INSTRUCTIONS, _CHOICES, _FOREIGN = map(refused, ("instructions", "choices", "foreign"))
 _LEAST_LETTERS, _LIKENESS = 4, 0.8  # of a typing error
-_GLUED_TARGET = re.compile(
-    "tp([1-9])([0-9]+(?:[.][0-9]+)?|[.][1-9][0-9]+)", re.ASCII | re.IGNORECASE
-)
-_SHORT_TARGET = re.compile("t([1-9])", re.ASCII | re.IGNORECASE)
-_LABEL_AND_POINT = re.compile(r"(tp|sl)\.([0-9]{2,})", re.ASCII | re.IGNORECASE)
-_STOP_OF_SEVERAL = re.compile("(?:sl|stop)[1-9]", re.ASCII | re.IGNORECASE)
-_ORDINAL = re.compile("1st|2nd|3rd|first|second|third|final", re.ASCII | re.IGNORECASE)
 
 
 def unknown_word(
@@ -171,28 +163,16 @@ def unknown_word(
 
     One that can turn the signal round is named first. has_symbol: whether the text has one.
     """
-    if match := _GLUED_TARGET.fullmatch(text):
-        return refusal(
-            "unknown_word_2",
-            text=text,
-            match=match[1],
-            match_2=match[2],
-            match_3=match[2].removeprefix("."),
-        )
-    if match := _SHORT_TARGET.fullmatch(text):
-        return refusal("unknown_word_3", text=text, match=match[1])
-    if match := _LABEL_AND_POINT.fullmatch(text):
-        return refusal("unknown_word_4", text=text, match=match[1].upper(), match_2=match[2])
-    if error := foreign_word(text) or _unread_part(text):
+    if error := foreign_word(text) or refused_by("word", text):
         return error
     if price := without_k(text):
-        return refusal("unknown_word_5", text=text, price=price)
+        return refusal("price_in_thousands", text=text, price=price)
     if turned := next((one for one in others if turning(one) and not _asset(one)), ""):
-        return refusal("unknown_word_6", turned=turned)
+        return refusal("turning_word", turned=turned)
     if not has_symbol and (_asset(text) or (is_beside_side and not _meant(text))):
         return _symbol(text)
     if meant := _meant(text):
-        return refusal("unknown_word_7", text=text, meant=meant.upper())
+        return refusal("typing_error", text=text, meant=meant.upper())
     if text.lower() in _INSTRUCTIONS | _CHOICES:
         return _not_to_leave_out(text)
     if meaningful(text):
@@ -206,19 +186,6 @@ def _not_to_leave_out(text: str) -> InvalidInputError:
         text=text,
         shown=WRITE_UPDATE if text.lower() in _INSTRUCTIONS else WRITE,
     )
-
-
-def _unread_part(text: str) -> InvalidInputError | None:
-    """Return the error for a part that has another form here: points, a second stop, an ordinal."""
-    if text.lower() in _POINTS:
-        return refusal("unread_part", text=text)
-    if _STOP_OF_SEVERAL.fullmatch(text):
-        return refusal("unread_part_2", text=text)
-    if text.lower() == "ticket":
-        return refusal("unread_part_3", text=text)
-    if _ORDINAL.fullmatch(text):
-        return refusal("unread_part_4", text=text)
-    return None
 
 
 def foreign_word(text: str) -> InvalidInputError | None:
@@ -256,14 +223,14 @@ def _symbol(text: str) -> InvalidInputError:
     """Return the error for a word that is rather the symbol, in a form that is not read."""
     name = _asset(text)
     if (pair := _listed(name)) and not needs_currency(name):
-        return refusal("symbol_2", text=text, pair=pair)
+        return refusal("symbol_or_word", text=text, pair=pair)
     if name:
         is_coin = asset_class(f"{name}/USD") is AssetClass.CRYPTO
         return refusal(
-            "symbol_3",
+            "asset_without_currency",
             text=text,
             shown=f"Write the pair, like {name}/USDT."
             if is_coin
             else "Write the pair, like EUR/USD.",
         )
-    return refusal("symbol", text=text)
+    return refusal("no_known_symbol", text=text)

@@ -45,7 +45,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     if not start or _is_json(body.lstrip()) or len(body) > strict_json.MAX_BYTES:
         parsed = strict_json.parse(body)
         if not isinstance(parsed, Mapping):
-            raise refusal("translate")
+            raise refusal("no_object")
         if not mapping.paths and (message := message_of(parsed)):
             text, notes = message
             reading = _read_text(text, mapping)
@@ -54,7 +54,7 @@ def translate(body: bytes, mapping: AlertMapping) -> Reading:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise refusal("translate_2", start=error.start) from error
+        raise refusal("not_utf8", start=error.start) from error
     return _read_text(from_form(text), mapping)
 
 
@@ -76,7 +76,7 @@ def _is_json(body: bytes) -> bool:
 def _read_text(text: str, mapping: AlertMapping) -> Reading:
     plain = readable(_with_mapped_words(_without_ignored(text, mapping), mapping)).strip()
     if not plain:
-        raise refusal("text")
+        raise refusal("no_words")
     if sentence.is_sentence(plain):
         return sentence.read_sentence(plain, mapping)
     if commands.is_comma_command(plain):
@@ -89,7 +89,7 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
     reading = _read_words(signal, mapping, trend_of(text), notes)
     sizes = [note.text for note in notes if note.reason == SIZING]
     if sizes and reading.dialect is Dialect.TEXT_UPDATE:
-        raise refusal("text_2", size=sizes[0])
+        raise refusal("size_beside_instruction", size=sizes[0])
     return replace(reading, notes=(*reading.notes, *notes))
 
 
@@ -123,7 +123,7 @@ def _read_update(tokens: list[Token], sent_at: str) -> Reading:
     except InvalidInputError as error:
         if error.code != Code.ALERT_NOT_UNDERSTOOD or not _has_entry(tokens):
             raise
-        raise refusal("update_2") from error
+        raise refusal("entry_and_instruction") from error
 
 
 def _has_entry(tokens: list[Token]) -> bool:
