@@ -130,13 +130,11 @@ def read_key_value(text: str, mapping: AlertMapping) -> Reading:
         raise refusal("close_at_limit")
     if close and book == "buy":
         raise refusal("close_of_buy")
-    if command is None or not (close or book):
-        raise refusal(
-            "no_key_value_command",
-            word=word,
-            shown=", ".join(KEY_VALUE.commands),
-            write=KEY_VALUE.write,
-        )
+    if not close and not book:
+        raise refusal("no_key_value_side", write=KEY_VALUE.write)
+    if command is None:
+        known = ", ".join(KEY_VALUE.commands)
+        raise refusal("no_key_value_command", word=word, shown=known, write=KEY_VALUE.write)
     side = stated.take("side")
     command = command._replace(side=Direction(side) if side else None)
     symbol = str(stated.take("symbol"))
@@ -304,12 +302,17 @@ def _unit(level: str, text: str, order: Order) -> str:
 def _rules(order: Order) -> dict[str, str]:
     """Return the stop rule and the spread filter. Raises InvalidInputError for pips of a symbol
     that has none, and for what may be a price."""
-    found = order.stated.take_all(*RULE_DISTANCES, "max_spread")
-    for name, text in found.items():
+    found = {}
+    for name in (*RULE_DISTANCES, "max_spread"):
+        if (one := order.stated.values.pop(name, None)) is None:
+            continue
         if asset_class(order.pair) is not AssetClass.FX:
-            raise refusal("pips_of_symbol", field=name, key=name, text=text, pair=order.pair)
-        if read_decimal(text, field=name):
-            read_pips(text, name)
+            raise refusal(
+                "pips_of_symbol", field=one.key, key=one.key, text=one.value, pair=order.pair
+            )
+        if read_decimal(one.value, field=one.key):
+            read_pips(one.value, one.key)
+        found[name] = one.value
     units = {"max_spread_unit": "PIPS"} if "max_spread" in found else {}
     has_rule = len(found) > len(units)
     return found | units | ({"stop_rule_unit": "PIPS"} if has_rule else {})

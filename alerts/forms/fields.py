@@ -126,7 +126,7 @@ class Form:
         stated, seen = Stated(self._mark), set[str]()
         for key, value in items:
             if key in seen:
-                raise refusal("read", field=key[:60], key=key, _mark=self._mark)
+                raise refusal("read", field=key[:60], key=key, mark=self._mark)
             seen.add(key)
             self._add(stated, key, value)
         return stated
@@ -143,7 +143,7 @@ class Form:
             stated.notes.append(Note(f"{key}{self._mark}", SIZING))
         elif (reason := self._reason(key, value)) is not None:
             stated.notes += [Note(f"{key}{self._mark}", reason)] if reason else []
-        elif found := self._unclear.get(_said(key, value)):
+        elif found := self._unclear.get(_stated(key, value)):
             raise refusal(
                 "unclear_value",
                 *found["readings"],
@@ -160,14 +160,12 @@ class Form:
             raise unread(f"{key}{self._mark}", key)
 
     def _reason(self, key: str, value: Any) -> str | None:
-        return self._ignored.get(key, self._ignored.get(_said(key, value)))
+        return self._ignored.get(key, self._ignored.get(_stated(key, value)))
 
     def _set(self, stated: Stated, name: str, one: Value) -> None:
         other = stated.values.setdefault(name, one)
         if (str(other.value), other.unit) != (str(one.value), one.unit):
-            raise refusal(
-                "key_twice", field=one.key, key=other.key, _mark=self._mark, key_2=one.key
-            )
+            raise refusal("key_twice", field=one.key, key=other.key, mark=self._mark, key_2=one.key)
 
     def _spelled(self, name: str, key: str, value: Any) -> Any:
         spellings = self._values.get(name)
@@ -198,7 +196,7 @@ class Form:
         return found
 
 
-def _said(key: str, value: Any) -> str:
+def _stated(key: str, value: Any) -> str:
     return f"{key}={str(value).lower()}"
 
 

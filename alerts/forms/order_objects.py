@@ -33,6 +33,7 @@ ORDER = Form("object")
 POSITIONS = ("market_position", "prev_market_position", "position_size")
 _SIZES = ("market_position_size", "prev_market_position_size", "contracts")
 _NESTED = ("takeProfit", "stopLoss", "order", "strategy_info", "strategy")
+_WAITS = ("open_price", "stop_price")
 STOPS, TARGETS = ("sl", "stop_loss"), ("tp", "take_profit", "targets")
 _PRICES = {"stopLoss": ("stopPrice", "price"), "takeProfit": ("limitPrice", "price")}
 _CENT = Decimal("1e-8")
@@ -249,10 +250,10 @@ def _entry_price(stated: Stated, *, is_exit: bool) -> dict[str, Any]:
     """Return the price and the type of an order in our own fields."""
     if is_exit:
         _require_market_exit(stated, "An exit")
-    found = stated.take_all("order_type", "open_price", "stop_price", "price")
-    waits = next((name for name in ("open_price", "stop_price") if name in found), "")
+    waits = next((one for name in _WAITS if (one := stated.values.get(name))), None)
+    found = stated.take_all("order_type", *_WAITS, "price")
     if waits and found.get("order_type", "MARKET") == "MARKET":
-        raise refusal("price_without_order_type", field=waits, waits=waits)
+        raise refusal("price_without_order_type", field=waits.key, waits=waits.key)
     if waits:
         found.pop("price", None)
     return found
@@ -261,9 +262,10 @@ def _entry_price(stated: Stated, *, is_exit: bool) -> dict[str, Any]:
 def _require_market_exit(stated: Stated, what: str) -> None:
     """Raise ALERT_AMBIGUOUS for an exit that waits for a price."""
     kind = stated.values.get("order_type")
-    waits = [one for name in ("open_price", "stop_price") if (one := stated.values.get(name))]
-    if waits or (kind and kind.value != "MARKET"):
-        raise refusal("market_exit", what=what, shown=waits[0].key if waits else "orderType")
+    waits = [one for name in _WAITS if (one := stated.values.get(name))]
+    waits += [kind] if kind and kind.value != "MARKET" else []
+    if waits:
+        raise refusal("market_exit", field=waits[0].key, what=what, shown=waits[0].key)
 
 
 def _refuse_levels(parsed: Mapping[str, Any], what: str) -> None:

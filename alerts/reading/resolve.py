@@ -131,7 +131,7 @@ def _opposite(draft: SignalDraft) -> Direction | None:
     if draft.order_type != OrderType.MARKET:
         return OTHER_SIDE[draft.direction] if draft.sl is None else None
     if draft.sl is None and not draft.targets:
-        raise refusal("opposite", direction=draft.direction)
+        raise ambiguous(draft.direction)
     return OTHER_SIDE[draft.direction]
 
 

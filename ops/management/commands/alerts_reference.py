@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from alerts.forms.fields import TABLE
 from alerts.grammar.lexicon import BOUNDS, LEXICON
 from config.installation import ROOT
 
@@ -26,9 +27,9 @@ _EMOJI = {
 def reference() -> str:
     """Return the page."""
     lines = [
-        "# Alerts: words and grammar", "",
-        "`manage.py alerts_reference` writes this page from `alerts/grammar/`. What to paste is in",
-        "[Alerts](alerts.md).", "",
+        "# Alerts: words, keys and grammar", "",
+        "`manage.py alerts_reference` writes this page from `alerts/grammar/` and `alerts/forms/`.",
+        "What to paste is in [Alerts](alerts.md).", "",
         "A text is cut into words. Each word has one kind, by the list below; a word without one",
         "is refused. Rules say which kinds follow each other. At each place the first rule that",
         "fits is taken; where none fits, the text is refused.", "", "## Words", "",
@@ -40,7 +41,7 @@ def reference() -> str:
         *_table(("symbol", "stop", "target", "stop, target with one decimal or none"), _bounds()),
         "", "A symbol below or above these prices is refused: the number is rather a distance.", "",
         *_table(("symbol", "above", "below"), _prices()), "",
-        *_rules("Entries", "entry"), *_rules("Updates", "update"),
+        *_forms(), *_rules("Entries", "entry"), *_rules("Updates", "update"),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -86,6 +87,53 @@ def _bounds() -> Iterator[tuple[str, ...]]:
 def _prices() -> Iterator[tuple[str, ...]]:
     for name, (low, *most) in BOUNDS["prices"].items():
         yield name, str(low), str(most[0]) if most else "–"
+
+
+_UNITS = {
+    "PRICE": "a price", "PIPS": "in pips", "PERCENT": "in percent", "AMOUNT": "an amount",
+    "ANY": "pips or a price, by its size or the feed's mapping", "AT": "a price behind @",
+}  # fmt: skip
+
+
+def _forms() -> Iterator[str]:
+    yield from ("## Keys of commands and objects", "")
+    yield from (
+        "A key that is in no table of its form is refused by its name. REVERSE closes the other",
+        "side and opens; what ORDER does, the position beside it says.", "",
+    )  # fmt: skip
+    for form in TABLE.values():
+        if "fields" in form:
+            yield from (f"### {form['title']}", "")
+            yield from _table(("key", "what it is"), _keys(form))
+            yield ""
+            if rows := list(_commands(form)):
+                yield from (*_table(("word", "what it does"), rows), "")
+
+
+def _keys(form: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    meanings: dict[str, list[str]] = {}
+    for key, text in form["fields"].items():
+        name, *unit = text.split()
+        shown = f"{name}, {_UNITS[unit[0]]}" if unit else name
+        meanings.setdefault("the same field of ours" if name == "OWN" else shown, []).append(key)
+    for key in (*form.get("shares", ()), *form.get("scales", ())):
+        meanings.setdefault("a size, without effect", []).append(key)
+    for key, reason in form.get("ignored", {}).items():
+        meanings.setdefault(f"no effect: {reason}".removesuffix(": "), []).append(key)
+    for meaning, keys in meanings.items():
+        yield ", ".join(f"`{key}`" for key in keys), meaning
+
+
+def _commands(form: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    meanings: dict[str, list[str]] = {}
+    for word, text in form.get("commands", {}).items():
+        meanings.setdefault(text.removesuffix(" BARE"), []).append(word)
+    for one in form.get("refused", ()):
+        meanings.setdefault(f"refused. {one['write']}", []).extend(one["words"])
+    for one in form.get("unclear", ()):
+        meanings[f"refused: {', or '.join(one['readings'])}. {one['write']}"] = [one["word"]]
+    for meaning, words in meanings.items():
+        yield ", ".join(f"`{word}`" for word in words), meaning
 
 
 def _rules(title: str, name: str) -> Iterator[str]:
