@@ -84,6 +84,14 @@ def emoji(*names: str) -> frozenset[str]:
     return frozenset("".join(LEXICON["emoji"][name] for name in names))
 
 
+def pattern(group: str, name: str) -> re.Pattern[str]:
+    """Return what finds the phrases of a group; %name% in one of them is a part of the group."""
+    text = "|".join(LEXICON[group][name])
+    for part, body in LEXICON[group].get("parts", {}).items():
+        text = text.replace(f"%{part}%", body)
+    return re.compile(text, re.IGNORECASE)
+
+
 def refused(name: str) -> frozenset[str]:
     """Return the words of a group that are refused by name."""
     return frozenset(LEXICON["refused"][name])

@@ -122,7 +122,7 @@ def read_entry(
 
     Raises InvalidInputError.
     """
-    tokens = with_clear_numbers(list(_without_currency(tokens)))
+    tokens = with_clear_numbers(tokens)
     numbers = [token.text for token in tokens if token.kind is Kind.NUMBER]
     if error := mixed_separators(numbers):
         raise error
@@ -156,41 +156,6 @@ def read_entry(
         Dialect.TEXT, document, notes=notes, distances=tuple(parts.distances),
         levels_alone=has_levels and entry is None and Kind.MARKET not in parts.types,
     )  # fmt: skip
-
-
-def _without_currency(tokens: list[Token]) -> Iterator[Token]:
-    """Yield the tokens without the quote currency behind a labelled price, `TP: 36.50 USDT`.
-
-    It is then an amount of money as with a dollar sign. Without a label it can be what is spent.
-    """
-    quotes = {token.pair.rpartition("/")[2] for token in tokens if token.kind is Kind.SYMBOL}
-    for place, token in enumerate(tokens):
-        before = tokens[place - 1] if place else None
-        after = tokens[place + 1] if place + 1 < len(tokens) else None
-        if _is_quote(token, quotes) and before is not None and before.kind is Kind.NUMBER:
-            continue
-        if token.kind is Kind.NUMBER and after is not None and _is_quote(after, quotes):
-            label = next((one for one in reversed(tokens[:place]) if not _joins(one, quotes)), None)
-            if label is None or not (
-                label.kind in _PRICE_LABELS or label.text.casefold() in ("@", "at")
-            ):
-                raise refusal("without_currency", text=token.text, text_2=after.text)
-            token = replace(token, is_money=True)
-        yield token
-
-
-_PRICE_LABELS = {Kind.ENTRY, Kind.LIMIT, Kind.SL, Kind.STOP, Kind.TP}
-
-
-def _joins(token: Token, quotes: set[str]) -> bool:
-    """Return whether a token stands between a label and one of its prices: `TP: 36 - 37 USDT`."""
-    if token.kind is Kind.MARK:
-        return token.text in (":", "=", "-", "–", "—", "~")
-    return token.kind is Kind.NUMBER or _is_quote(token, quotes)
-
-
-def _is_quote(token: Token, quotes: set[str]) -> bool:
-    return token.kind is Kind.WORD and token.text.upper() in quotes
 
 
 def _side(parts: Slots, trend: str) -> Direction:

@@ -6,7 +6,6 @@ an analysis is never read as a signal.
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from alerts.grammar.lexicon import (
     GLUED,
@@ -23,31 +22,6 @@ from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import refusal
 from alerts.grammar.symbols import is_coin, is_glued, pair_of
 from signals.symbols import is_asset, is_currency_or_metal, read_symbol
-
-_LEAST_DIGITS = 3  # of a price behind a number: 1:2 and 1:10 are ratios
-
-
-def with_takes(tokens: list[Token]) -> list[Token]:
-    """Return the tokens of an entry with a target for each “take” that labels a price."""
-    kinds = {token.kind for token in tokens}
-    if not (kinds & {Kind.BUY, Kind.SELL} and kinds & {Kind.SL, Kind.STOP}):
-        return tokens
-    ahead = [*tokens, *[Token(Kind.LINE, "")] * 3]
-    return [
-        replace(token, kind=Kind.TP, text="tp") if _is_label(*ahead[place : place + 4]) else token
-        for place, token in enumerate(tokens)
-    ]
-
-
-def _is_label(word: Token, first: Token, second: Token, third: Token) -> bool:
-    """Whether these begin with “take:” or “take 1:”, and a price."""
-    if word.kind is not Kind.WORD or word.text.lower() != "take":
-        return False
-    if first.text in (":", "="):
-        return second.kind is Kind.NUMBER
-    is_numbered = first.text in set("123456789") and second.text in (":", "=")
-    return is_numbered and third.kind is Kind.NUMBER and len(third.text) >= _LEAST_DIGITS
-
 
 # A label that is glued to its price: SL2338, SL-2338, TP1-2350, TP1.0900. TP2350 and TP1.2350 stay
 # words: they have two meanings.

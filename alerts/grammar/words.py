@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from alerts.grammar.lexicon import LEXICON, PHRASES, WORDS, Kind, Token, refused
+from alerts.grammar.lexicon import LEXICON, PHRASES, WORDS, Kind, Token, pattern, refused
 from alerts.grammar.numbers import without_k
 from alerts.grammar.reading import refusal, refused_by
 from common.errors import InvalidInputError
@@ -39,8 +39,8 @@ _ANY = _pattern(*_TURNS, "trade")
 def meaningful(phrase: str) -> str:
     """Return the first word or mark of a phrase that can change what a signal says; '' if none."""
     plain = phrase.replace("’", "'")
-    for pattern in (_ANY, _MARKS, _IDEOGRAPHS):
-        if found := pattern.search(plain):
+    for one in (_ANY, _MARKS, _IDEOGRAPHS):
+        if found := one.search(plain):
             return found[0]
     return ""
 
@@ -65,12 +65,8 @@ def turning_in_name(name: str) -> str:
     return found[0] if found else ""
 
 
-# A note beside an order is free text, but not one that takes the order back.
-_TAKEN_BACK = re.compile(
-    r"\b(?:do not|don'?t|never) (?:trade|take|execute|copy|follow|use|enter|open|buy|sell)\b"
-    r"|\bignore (?:this|it|me)\b|\b(?:test|demo|paper) (?:only|signal|alert|order|trade)\b"
-    r"|\bdry.?run\b|\bnot (?:valid|a signal|a trade|real)\b|\bno trade\b",
-    re.IGNORECASE,
+_TAKEN_BACK, _POSTPONING, _SHARE = (
+    pattern("notes", name) for name in ("taken_back", "postponing", "share")
 )
 
 
@@ -80,23 +76,9 @@ def taken_back(note: str) -> str:
     return found[0] if found else ""
 
 
-# A close is often noted with what has happened (“TP hit”), but not with a condition.
-_NOT_YET = re.compile(
-    r"\b(?:if|unless|until|when|once|wait\w*|maybe|perhaps|example|sample|backtest\w*|yesterday)\b"
-    r"|\btest\b",
-    re.IGNORECASE,
-)
-_SHARE = re.compile(
-    r"\b(?:close|exit|reduce|take|book|sell|secure)\w*\W+(?:off |of |by )?"
-    r"(?:half|part|(?:a |one )?(?:third|quarter)|[0-9]+(?:\.[0-9]+)?\s?%)"
-    r"|\bpartial\w*",
-    re.IGNORECASE,
-)
-
-
 def postponing(note: str) -> str:
     """Return the words of a close's note that make it conditional; '' if there are none."""
-    found = _NOT_YET.search(note)
+    found = _POSTPONING.search(note)
     return found[0] if found else ""
 
 

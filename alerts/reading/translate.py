@@ -21,7 +21,7 @@ from alerts.grammar.reading import (
 )
 from alerts.grammar.sizes import with_signal_numbers
 from alerts.grammar.text_entry import with_doubt
-from alerts.grammar.tokens import concepts, with_takes
+from alerts.grammar.tokens import concepts
 from alerts.grammar.words import foreign_word, refuse_options, refuse_unclear_words
 from common.errors import InvalidInputError
 from common.reason_codes import Code
@@ -97,7 +97,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
     words = concepts(plain[: time.start()] if time else plain, mapping)
-    tokens = with_signal_numbers(with_takes(words))
+    tokens = with_signal_numbers(words)
     sent_at = time[0].strip() if time else ""
     refuse_options(tokens)
     refuse_unclear_words(tokens)
