@@ -73,10 +73,15 @@ def is_share(base: str) -> bool:
     """Whether a base is a share that is known: of other words the quotation is unknown."""
     if base in _NO_SHARES or any(letter.isdigit() for letter in base):
         return False
+    return bool(listed_pair(base))
+
+
+def listed_pair(text: str) -> str:
+    """Return the pair of a symbol that is in a list; '' if it is in none."""
     try:
-        return bool(known_pair(base))
+        return known_pair(text)
     except InvalidInputError:
-        return False
+        return ""
 
 
 def looks_like_distance(pair: str, price: Decimal) -> bool:

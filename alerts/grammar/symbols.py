@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 
+from alerts.grammar.levels import listed_pair
 from alerts.grammar.lexicon import LEXICON, NOT_SYMBOLS, WORDS
 from alerts.grammar.reading import refusal
 from alerts.grammar.words import meaningful
@@ -67,10 +68,10 @@ def is_glued(text: str, words: Collection[str]) -> bool:
     head, *rest = _JOINT.split(text)
     if not rest:
         match = _PRICED.fullmatch(text) or _ORDERED.fullmatch(text)
-        return match is not None and not _is_pair(text) and _is_pair(match["pair"])
-    if (match := _PRICED.fullmatch(head)) and _is_pair(match["pair"]):
+        return match is not None and not listed_pair(text) and bool(listed_pair(match["pair"]))
+    if (match := _PRICED.fullmatch(head)) and listed_pair(match["pair"]):
         return True
-    if head.lower() in _VOCABULARY and len(rest[1]) >= _LONG and _is_pair(rest[1]):
+    if head.lower() in _VOCABULARY and len(rest[1]) >= _LONG and listed_pair(rest[1]):
         return rest[0] != ":"  # LIMIT/EURUSD; a label's colon stays one
     if rest[0] == ":" and is_exchange(head):
         return False  # NYSE:NOW
@@ -84,18 +85,11 @@ def is_glued(text: str, words: Collection[str]) -> bool:
     )
     joint, tail = parts[0]
     is_settled = is_currency_or_metal(tail) or tail.upper().startswith("USD")
-    return is_other or (joint == ":" and _is_pair(head) and not is_settled)
+    return bool(is_other or (joint == ":" and listed_pair(head) and not is_settled))
 
 
 def _is_number(joint: str, part: str) -> bool:
     return part.isdigit() and not (joint in "-_" and _DATE.fullmatch(part))
-
-
-def _is_pair(text: str) -> bool:
-    try:
-        return bool(known_pair(text))
-    except InvalidInputError:
-        return False
 
 
 # Contracts of small coins count them by the thousand.
@@ -117,7 +111,7 @@ def is_coin(text: str) -> bool:
 def is_any_word(text: str) -> bool:
     """Whether nothing but its place shows that a word is a symbol: it is in no list, and has no
     digit."""
-    return text.isalpha() and not _is_pair(text)
+    return text.isalpha() and not listed_pair(text)
 
 
 def pair_of(text: str, bare: str) -> str:
@@ -130,13 +124,13 @@ def pair_of(text: str, bare: str) -> str:
     if bare.upper() in NOT_SYMBOLS and not text.startswith("$"):
         return ""
     halves = bare.split("/")
-    if len(halves) == 2 and all(len(half) >= 6 and _is_pair(half) for half in halves):
+    if len(halves) == 2 and all(len(half) >= 6 and listed_pair(half) for half in halves):
         raise refusal("two_symbols_as_one", *map(known_pair, halves), text=text)
     if text.startswith("#") and not is_spoken(bare) and _is_topic(bare):
         return ""
     try:
         if text != bare and bare[0].isdigit():
-            return known_pair(bare) if _is_pair(bare) else _counted_in_thousands(bare)
+            return known_pair(bare) if listed_pair(bare) else _counted_in_thousands(bare)
         if text != bare:
             refuse_initials(bare)
             return read_symbol(bare)
@@ -166,7 +160,7 @@ def _counted_in_thousands(text: str) -> str:
 
 
 def _is_topic(text: str) -> bool:
-    return _is_word(text) or (text.islower() and not _is_pair(text))
+    return _is_word(text) or (text.islower() and not listed_pair(text))
 
 
 def _is_word(text: str) -> bool:

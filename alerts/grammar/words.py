@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from alerts.grammar.levels import listed_pair
 from alerts.grammar.lexicon import LEXICON, PHRASES, WORDS, Kind, Token, pattern, refused
 from alerts.grammar.numbers import without_k
 from alerts.grammar.reading import refusal, refused_by
 from common.errors import InvalidInputError
 from common.units import AssetClass
-from signals.symbols import asset_class, is_asset, known_pair, needs_currency
+from signals.symbols import asset_class, is_asset, needs_currency
 
 _FAMILIES: dict[str, list[str]] = LEXICON["turning"]
 _TURNS = ("negation", "withdrawal", "past", "condition", "example")
@@ -191,20 +192,13 @@ def _meant(text: str) -> str:
 def _asset(text: str) -> str:
     """Return the name in capitals of what is traded: BTC, US30; '' for another word."""
     name = text.lstrip("#$").upper()
-    return name if is_asset(name) or _listed(name) else ""
-
-
-def _listed(name: str) -> str:
-    try:
-        return known_pair(name)
-    except InvalidInputError:
-        return ""
+    return name if is_asset(name) or listed_pair(name) else ""
 
 
 def _symbol(text: str) -> InvalidInputError:
     """Return the error for a word that is rather the symbol, in a form that is not read."""
     name = _asset(text)
-    if (pair := _listed(name)) and not needs_currency(name):
+    if (pair := listed_pair(name)) and not needs_currency(name):
         return refusal("symbol_or_word", text=text, pair=pair)
     if name:
         is_coin = asset_class(f"{name}/USD") is AssetClass.CRYPTO

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_UP, Context, Decimal
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
+from alerts.grammar.reading import refusal
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.reason_codes import Code
@@ -45,21 +47,22 @@ class Case(NamedTuple):
     action: Direction
     after: MarketPosition
     change: Change
+    reading: str
 
 
 L, S, F = MarketPosition.LONG, MarketPosition.SHORT, MarketPosition.FLAT
 BUY, SELL = Direction.BUY, Direction.SELL
 TABLE = (
-    Case(F, BUY, L, Change.ENTRY),
-    Case(L, BUY, L, Change.ADD),
-    Case(S, BUY, S, Change.REDUCE),
-    Case(S, BUY, F, Change.FLAT),
-    Case(S, BUY, L, Change.REVERSE),
-    Case(F, SELL, S, Change.ENTRY),
-    Case(S, SELL, S, Change.ADD),
-    Case(L, SELL, L, Change.REDUCE),
-    Case(L, SELL, F, Change.FLAT),
-    Case(L, SELL, S, Change.REVERSE),
+    Case(F, BUY, L, Change.ENTRY, "open a long trade"),
+    Case(L, BUY, L, Change.ADD, "add to a long trade"),
+    Case(S, BUY, S, Change.REDUCE, "close a part of a short trade"),
+    Case(S, BUY, F, Change.FLAT, "close a short trade"),
+    Case(S, BUY, L, Change.REVERSE, "close a short trade and open a long one"),
+    Case(F, SELL, S, Change.ENTRY, "open a short trade"),
+    Case(S, SELL, S, Change.ADD, "add to a short trade"),
+    Case(L, SELL, L, Change.REDUCE, "close a part of a long trade"),
+    Case(L, SELL, F, Change.FLAT, "close a long trade"),
+    Case(L, SELL, S, Change.REVERSE, "close a long trade and open a short one"),
 )
 _SIDE = {MarketPosition.LONG: Direction.BUY, MarketPosition.SHORT: Direction.SELL}
 # Sizes are decimal texts of floating-point numbers: within this relative distance they are equal.
@@ -102,7 +105,8 @@ def meaning_of(order: StrategyOrder) -> Meaning:
     """
     possible = [case for case in TABLE if _agrees(case, order)]
     if len(possible) > 1:
-        possible = [case for case in possible if _SIZES[case.change](order)]
+        sizes = (order.contracts, order.size_before, order.size_after)
+        possible = [case for case in possible if _SIZES[case.change](*sizes)]
     if not possible:
         raise InvalidInputError(
             Code.ALERT_CONTRADICTORY, _stated_facts(order), field="market_position"
@@ -111,9 +115,9 @@ def meaning_of(order: StrategyOrder) -> Meaning:
     if any(_effect(other) != _effect(case) for other in possible):
         if len(possible) == 2 and all(other.change == Change.FLAT for other in possible):
             return Meaning(Change.FLAT)
-        raise InvalidInputError(
-            Code.ALERT_AMBIGUOUS, _readings(order, possible), field="market_position"
-        )
+        readings = ", or ".join(dict.fromkeys(case.reading for case in possible))
+        detail = f"{_stated_facts(order)} That could {readings}."
+        raise InvalidInputError(Code.ALERT_AMBIGUOUS, detail, field="market_position")
     closes = _SIDE.get(case.before) if case.change in _CLOSING else None
     opens = case.action if case.change in _OPENING else None
     fraction = _fraction(order) if case.change == Change.REDUCE else Decimal(1)
@@ -142,26 +146,22 @@ def _is_same(a: Decimal | None, b: Decimal | None) -> bool:
     return a is None or b is None or abs(a - b) <= _NEAR * max(abs(a), abs(b))
 
 
+def _rise(*sizes: Decimal | None) -> bool:
+    return all(_is_less(one, other) for one, other in pairwise(sizes))
+
+
 ZERO = Decimal(0)
-# How the sizes of each kind of order must relate.
-_SIZES: dict[Change, Callable[[StrategyOrder], bool]] = {
-    Change.ENTRY: lambda o: _is_same(o.size_before, ZERO) and _is_same(o.contracts, o.size_after),
-    Change.ADD: lambda o: (
-        _is_less(ZERO, o.size_before)
-        and _is_less(o.size_before, o.size_after)
-        and _is_less(o.contracts, o.size_after)
+# How the sizes of each kind of order must relate: its contracts, those before and those after.
+_Sizes = Callable[[Decimal | None, Decimal | None, Decimal | None], bool]
+_SIZES: dict[Change, _Sizes] = {
+    Change.ENTRY: lambda order, before, after: _is_same(before, ZERO) and _is_same(order, after),
+    Change.ADD: lambda order, before, after: _rise(ZERO, before, after) and _is_less(order, after),
+    Change.REDUCE: lambda order, before, after: (
+        _rise(ZERO, after, before) and _is_less(order, before)
     ),
-    Change.REDUCE: lambda o: (
-        _is_less(ZERO, o.size_after)
-        and _is_less(o.size_after, o.size_before)
-        and _is_less(o.contracts, o.size_before)
-    ),
-    Change.FLAT: lambda o: _is_same(o.size_after, ZERO) and _is_same(o.contracts, o.size_before),
-    Change.REVERSE: lambda o: (
-        _is_less(ZERO, o.size_before)
-        and _is_less(ZERO, o.size_after)
-        and _is_less(o.size_before, o.contracts)
-        and _is_less(o.size_after, o.contracts)
+    Change.FLAT: lambda order, before, after: _is_same(after, ZERO) and _is_same(order, before),
+    Change.REVERSE: lambda order, before, after: (
+        _rise(ZERO, before, order) and _rise(ZERO, after, order)
     ),
 }
 
@@ -177,47 +177,20 @@ def _fraction(order: StrategyOrder) -> Decimal:
     if closed is None and before is not None and after is not None:
         closed = before - after
     if before is None or closed is None:
-        detail = (
-            "The alert closes a part of the position without its size: send contracts "
-            "and prev_market_position_size."
-        )
-        raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="contracts")
+        raise refusal("part_of_unknown_size")
     if not ZERO < closed < before:
-        detail = (
-            f"{closed} contracts are not a part of a position of {before}. {_stated_facts(order)}"
-        )
-        raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="contracts")
+        raise refusal("no_part_of_position", closed=closed, before=before)
     share = _FRACTION.divide(closed, before)
     return min(_FRACTION.quantize(share, _LAST_PLACE), Decimal(1))
 
 
 def _stated_facts(order: StrategyOrder) -> str:
-    stated = [
-        f"{name} {value}"
-        for name, value in (
-            ("position before:", order.before),
-            ("order:", order.action and order.action.lower()),
-            ("position after:", order.after),
-        )
-        if value is not None
-    ]
-    return f"It states {', '.join(stated)}." if stated else "It states neither order nor position."
-
-
-def _readings(order: StrategyOrder, cases: list[Case]) -> str:
-    readings = dict.fromkeys(_reading(case) for case in cases)
-    return f"{_stated_facts(order)} That could {', or '.join(readings)}."
-
-
-def _reading(case: Case) -> str:
-    side = case.after if case.change in _OPENING else case.before
-    return {
-        Change.ENTRY: f"open a {side} trade",
-        Change.ADD: f"add to a {side} trade",
-        Change.REDUCE: f"close a part of a {side} trade",
-        Change.FLAT: f"close a {side} trade",
-        Change.REVERSE: f"close a {case.before} trade and open a {case.after} one",
-    }[case.change]
+    facts = {
+        "position before:": order.before, "order:": order.action and order.action.lower(),
+        "position after:": order.after,
+    }  # fmt: skip
+    stated = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    return f"It states {stated}." if stated else "It states neither order nor position."
 
 
 # --- its fields in an alert
