@@ -6,19 +6,17 @@ well as end one, it is refused with both readings.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from alerts.forms.envelopes import HIDDEN
-from alerts.forms.fields import Command, Form, Stated, Value
+from alerts.forms.fields import Command, Form, Order, Value
 from alerts.grammar.levels import apart, looks_like_distance
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import (
     AlertUpdate,
     Dialect,
     Distance,
-    LevelForm,
     Reading,
     Unit,
     refusal,
@@ -30,13 +28,10 @@ from common.stop_rules import RULE_DISTANCES
 from common.units import AssetClass
 from signals.models import Direction
 from signals.reading.draft import Target
-from signals.symbols import asset_class, read_symbol
+from signals.symbols import asset_class
 
-COMMA, KEY_VALUE, BLOCK = (
-    Form("comma", mark="="),
-    Form("key_value", mark="="),
-    Form("block", mark="="),
-)
+COMMA = Form("comma", mark="=")
+KEY_VALUE, BLOCK = Form("key_value", mark="="), Form("block", mark="=")
 _LICENCE = re.compile(rf"[0-9]{{8,20}}|(?=.*[0-9])[A-Za-z0-9-]{{16,60}}|{HIDDEN}", re.ASCII)
 _BLOCK = re.compile(
     r"[A-Za-z][A-Za-z0-9_-]{0,40}\((?P<symbol>[A-Za-z0-9/_.:-]{3,30})\)\s*"
@@ -46,34 +41,6 @@ _BLOCK = re.compile(
 _IS_BLOCK = re.compile(r"\s*[A-Za-z][A-Za-z0-9_ -]{0,40}\([^()\n]{1,40}\)\s*\{", re.ASCII)
 _MAJORS = {"EUR", "USD", "GBP", "CHF", "AUD", "NZD", "CAD"}  # whose prices are 0.3 to 3
 _LEAST_PIPS, _NEAR = Decimal(5), Decimal("0.05")
-
-
-@dataclass(slots=True)
-class Order:
-    """A command, taken apart. word: as its sender wrote it."""
-
-    dialect: Dialect
-    word: str
-    command: Command
-    symbol: str
-    stated: Stated
-    mapping: AlertMapping
-
-    def __post_init__(self) -> None:
-        self.symbol = self.mapping.symbol_of(self.symbol)
-
-    @property
-    def pair(self) -> str:
-        return read_symbol(self.symbol)
-
-    def reading(self, document: Mapping[str, Any], **more: Any) -> Reading:
-        """Return what was read. Raises InvalidInputError for what is left."""
-        note = self.stated.take("note")
-        self.stated.refuse_rest()
-        return Reading(
-            self.dialect, {**document} | ({"note": note} if note else {}),
-            notes=tuple(self.stated.notes), level_form=LevelForm.PRICE, **more,
-        )  # fmt: skip
 
 
 def is_comma_command(text: str) -> bool:
@@ -156,16 +123,16 @@ def read_command_block(text: str, mapping: AlertMapping) -> Reading:
     if command is None:
         raise refusal("unknown_block_command", word=word, write=BLOCK.write)
     stated = BLOCK.read(BLOCK.options(filter(None, map(str.strip, match["options"].split(",")))))
-    if stated.take("which") not in (None, "all"):
+    if command.action == "CANCEL" and stated.take("which") not in (None, "all"):
         raise refusal("cancel_of_some", write=BLOCK.write)
-    position, side = stated.take("position"), stated.take("side")
-    if position is not None:
+    if command.action == "OPEN" and (position := stated.take("position")) is not None:
         if read_decimal(position, field="position_size") or command.order_type != "MARKET":
             raise refusal("position_of_block", word=word, position=position)
         command = Command("CLOSE")
-    elif command.action == "OPEN" and not side:
-        raise refusal("block_without_side", write=BLOCK.write)
-    command = command._replace(side=Direction(side) if side else None)
+    elif command.action == "OPEN":
+        if (side := stated.take("side")) is None:
+            raise refusal("block_without_side", write=BLOCK.write)
+        command = command._replace(side=Direction(side))
     order = Order(Dialect.COMMAND_BLOCK, word, command, match["symbol"], stated, mapping)
     return read_order(order)
 

@@ -2,20 +2,25 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import (
     SIZING,
+    Dialect,
+    LevelForm,
     Note,
+    Reading,
     refusal,
     require_entry_size,
     unread,
 )
 from signals.models import Direction
+from signals.symbols import read_symbol
 
 TABLE: dict[str, dict[str, Any]] = tomllib.loads(
     (Path(__file__).parent / "fields.toml").read_text("utf-8")
@@ -92,6 +97,34 @@ class Stated:
                 mark=self.mark,
                 what=what,
             )
+
+
+@dataclass(slots=True)
+class Order:
+    """A command, taken apart. word: as its sender wrote it."""
+
+    dialect: Dialect
+    word: str
+    command: Command
+    symbol: str
+    stated: Stated
+    mapping: AlertMapping
+
+    def __post_init__(self) -> None:
+        self.symbol = self.mapping.symbol_of(self.symbol)
+
+    @property
+    def pair(self) -> str:
+        return read_symbol(self.symbol)
+
+    def reading(self, document: Mapping[str, Any], **more: Any) -> Reading:
+        """Return what was read. Raises InvalidInputError for what is left."""
+        note = self.stated.take("note")
+        self.stated.refuse_rest()
+        return Reading(
+            self.dialect, {**document} | ({"note": note} if note else {}),
+            notes=tuple(self.stated.notes), level_form=LevelForm.PRICE, **more,
+        )  # fmt: skip
 
 
 class Form:

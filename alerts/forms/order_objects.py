@@ -133,22 +133,28 @@ def _close(
 ) -> Reading:
     """Return a close by symbol, of all or of a stated share."""
     document |= {"action": Action.CLOSE.value} | ({"direction": side.value} if side else {})
-    share, amount, unit = (stated.take(one) for one in ("close_fraction", "amount", "amount_unit"))
-    if amount is not None and unit != "position_percent":
-        raise refusal("amount_of_exit", amount=amount)
-    if amount is not None:
-        share = plain(read_decimal(amount, field="order.amount", positive=True) / 100)
+    if (share := stated.take("close_fraction")) is None:
+        stated.require_no_size("an exit")
+        share = _share(stated)
     if share is not None:
         document["close_fraction"] = share
     if stated.take("sentiment") not in (None, "flat"):
         raise refusal("exit_with_position")
     if action != "close" and stated.take("price"):
         stated.notes.append(Note("price", "an exit is made at market"))
-    if share is None:
-        stated.require_no_size("an exit")
     _require_market_exit(stated, action)
     stated.refuse_rest()
     return Reading(Dialect.ORDER_OBJECT, document, notes=tuple(stated.notes))
+
+
+def _share(stated: Stated) -> str | None:
+    """Return the share of the position that a nested order states; None for none."""
+    amount, unit = stated.take("amount"), stated.take("amount_unit")
+    if amount is not None and unit != "position_percent":
+        raise refusal("amount_of_exit", amount=amount)
+    if amount is None:
+        return None
+    return plain(read_decimal(amount, field="order.amount", positive=True) / 100)
 
 
 def _levels(

@@ -76,7 +76,7 @@ def read_update(tokens: list[Token], sent_at: str = "") -> Reading:
     reports = [one for one in found if one.name in ("report", "gain")]
     for one in found:
         if one not in reports:
-            update = _with(update, one)
+            update = EFFECTS[one.name](update, one)
     notes = tuple(Note(str(one), "a report changes nothing") for one in reports)
     if update == AlertUpdate(pair=pair):
         raise refusal("only_report")
@@ -226,11 +226,6 @@ def _is_of_all(words: list[str], pair: str) -> bool:
     """Whether a close is about every trade, not about the whole of one."""
     is_plural = any(one.endswith("s") and (one in _SIDES or _THING.fullmatch(one)) for one in words)
     return "everything" in words or ("all" in words and bool(is_plural or pair))
-
-
-def _with(update: AlertUpdate, one: _Instruction) -> AlertUpdate:
-    """Return an update with one more instruction. Raises InvalidInputError."""
-    return EFFECTS[one.name](update, one)
 
 
 def _stop_to_entry(update: AlertUpdate, one: _Instruction) -> AlertUpdate:

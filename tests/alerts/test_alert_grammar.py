@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alerts.forms.fields import TABLE
 from alerts.grammar import statements, updates
 from alerts.grammar.lexicon import CLASSES, ENTRY, Kind
 from alerts.grammar.notation import Grammar, Statement, rules_of
@@ -83,3 +84,20 @@ def test_what_is_not_in_the_grammar_is_refused_with_the_nearest_line(text: str, 
         read_alert(text.encode())
     assert caught.value.code in (Code.ALERT_NOT_UNDERSTOOD, Code.ALERT_AMBIGUOUS)
     assert line in caught.value.detail
+
+
+def test_each_refusal_is_used_and_each_that_is_used_has_its_words() -> None:
+    alerts = Path(__file__).parents[2] / "alerts"
+    code = "".join(one.read_text() for one in alerts.rglob("*.py"))
+    named = set(re.findall(r'(?:refusal|\.ambiguous|refused_by)\(\s*"([a-z_0-9]+)"', code))
+    statements_of_several = {name[1:] for name in ENTRY.rules if name[0] == "?"}
+    assert named | statements_of_several | {"lines"} == set(REFUSALS)
+
+
+@pytest.mark.parametrize("form", [form for form in TABLE if "fields" in TABLE[form]])
+def test_key_of_a_form_has_one_meaning(form: str) -> None:
+    table = TABLE[form]
+    keys = [*table["fields"], *table.get("shares", ()), *table.get("scales", ()),
+            *table.get("ignored", ())]  # fmt: skip
+    keys += [word for one in table.get("refused", ()) for word in one["words"]]
+    assert len(keys) == len(set(keys))
