@@ -46,7 +46,7 @@ def test_served_schema_is_valid_openapi_3_1() -> None:
 def test_schema_is_written_once_and_needs_no_database(
     monkeypatch: pytest.MonkeyPatch, form: str, kind: str
 ) -> None:
-    """Anybody may ask for it, and to write it takes a second of a processor."""
+    """Visitors may ask for it too, and to write it takes a second of a processor."""
     path = f"/api/v1/schema/?format={form}"
     forged: Any = {"HTTP_AUTHORIZATION": "Bearer fc_no_such_key"}
     first: Any = Client().get(path)
