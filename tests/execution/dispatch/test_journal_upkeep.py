@@ -23,16 +23,18 @@ def test_space_is_made_up_to_the_first_order_without_an_outcome(
     factories.claim_all()
     order = Order.objects.get()
     journal = SendJournal.open(tmp_path, order.worker_id)
-    for record in [(1, 1), (2, 1), (order.pk, order.fence), (3, 1), (4, 1)]:
+    other = order.pk + 1  # and those after it: no order has them
+    for record in [(other, 1), (other + 1, 1), (order.pk, order.fence), (other + 2, 1)]:
         journal.record(*record)
+    journal.record(other + 3, 1)
     upkeep = JournalUpkeep(journal, order.worker_id)
     upkeep.run()
     assert journal._settled == 2
     Order.objects.update(status="UNKNOWN")
     upkeep.run()
     assert journal._settled == 2  # there is space enough
-    journal.record(5, 1)
-    journal.record(6, 1)
+    journal.record(other + 4, 1)
+    journal.record(other + 5, 1)
     upkeep.run()
     assert journal._settled == 7
     journal.close()
