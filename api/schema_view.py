@@ -1,7 +1,7 @@
 """The OpenAPI schema as it is served: the same for everybody, so each process makes it once."""
 
 from functools import cache
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 from django.http import HttpResponse
@@ -9,7 +9,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.renderers import BaseRenderer
 
-_lock = RLock()
+_lock = Lock()
 
 
 class SchemaView(SpectacularAPIView):
@@ -46,5 +46,5 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _written(renderer: type[BaseRenderer]) -> bytes:
-    written: Any = renderer().render(kept_schema(), renderer_context={})
-    return written.encode() if isinstance(written, str) else bytes(written)
+    written: bytes = renderer().render(_schema(), renderer_context={})
+    return written

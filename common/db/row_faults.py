@@ -36,7 +36,10 @@ class FieldConstraints:
             checks: list[Any] = [one for one in constraints if isinstance(one, CheckConstraint)]
             held = _held([check.condition for check in checks], against)
             found = [
-                (_broken_fields(check, holds, against, self.CONSTRAINT_FIELDS), _texts(check))
+                (
+                    _broken_fields(check, holds, against, self.CONSTRAINT_FIELDS),
+                    [check.get_violation_error_message()],
+                )
                 for check, holds in zip(checks, held, strict=True)
                 if holds is not True
             ]
@@ -65,10 +68,6 @@ def _broken_fields(
     ]
     fields = [names.pop() if len(names := names_in(part)) == 1 else "" for part in broken]
     return list(dict.fromkeys(field or NON_FIELD_ERRORS for field in fields))
-
-
-def _texts(constraint: Any) -> list[str]:
-    return [constraint.get_violation_error_message()]
 
 
 def _broken_unique(
