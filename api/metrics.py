@@ -8,7 +8,9 @@ all there is. They show how much is traded, so they are not public: a scraper se
 
 import hmac
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,6 +28,8 @@ from alerts import metrics as signals
 from api import call_metrics, request_metrics
 from api.database_figures import Figure, read_figures
 from buses import metrics as buses
+from buses.sinks import named_urls
+from common.certificate_files import CertificateFile, certificate_files
 from common.db.sql import rows
 from common.operational.current import in_force
 from common.process import message_queues
@@ -65,6 +69,7 @@ class MetricsCollector(Collector):
                 missing.add_metric([name], 1.0)
             yield missing
         yield _settings()
+        yield _certificates()
         yield from _queues()
 
 
@@ -93,6 +98,28 @@ def _settings() -> Metric:
     description = "1 if the newest version of the settings is invalid, so that an older one holds."
     invalid = float(bool(in_force().faults))
     return GaugeMetricFamily("fillcast_settings_invalid", description, value=invalid)
+
+
+def _certificates() -> Metric:
+    """Return when each certificate ends that the settings of this process name."""
+    ends = GaugeMetricFamily(
+        "fillcast_certificate_ends_timestamp_seconds",
+        "When the certificate file ends, as Unix time; 0: it cannot be read, or has not begun.",
+        labels=("file", "used_as"),
+    )
+    for file in certificate_files(named_urls()):
+        if not (file.is_of_buses and not Path(file.path).exists()):  # only their processes have it
+            ends.add_metric([file.path, file.labels], _end_of(file))
+    return ends
+
+
+def _end_of(file: CertificateFile) -> float:
+    try:
+        found = file.certificate()
+    except (OSError, ValueError):
+        return 0.0
+    has_begun = found.not_valid_before_utc <= datetime.now(UTC)
+    return found.not_valid_after_utc.timestamp() if has_begun else 0.0
 
 
 def _filled(metric: Any, statement: str) -> Any:

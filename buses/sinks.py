@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from buses.envelope import Envelope
 
 
@@ -71,6 +73,11 @@ def name_of(url: str) -> str:
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"[:200]
+
+
+def named_urls() -> list[tuple[str, str]]:
+    """Return the name and the URL of each bus of this installation, out and in."""
+    return [(name_of(url), url) for url in (*settings.SINKS, *settings.INCOMING_BUSES)]
 
 
 def open_sink(url: str) -> Sink:

@@ -113,6 +113,20 @@ def settings_are_invalid(stack: WatchedStack) -> Iterator[None]:
     stack.rows(version, stack.settings)
 
 
+@raises("CertificateEnds")
+def certificate_ends_in_a_month(stack: WatchedStack) -> Iterator[None]:
+    stack.have_authority(ends_in_days=29)
+    yield
+    stack.have_authority(ends_in_days=400)
+
+
+@raises("CertificateUnusable")
+def certificate_has_ended(stack: WatchedStack) -> Iterator[None]:
+    stack.have_authority(ends_in_days=-1)
+    yield
+    stack.have_authority(ends_in_days=400)
+
+
 async def _send(url: str, subject: str) -> None:
     opened = await nats.connect(url)
     await opened.jetstream().publish(subject, b"{}")

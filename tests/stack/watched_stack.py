@@ -15,6 +15,7 @@ from ops.stack import stack
 from ops.stack.fork_server import ForkServer
 from ops.stack.process import ProcessSpec
 from tests.buses.engines import NatsServer
+from tests.certificates import self_signed
 from tests.faults.environment import FaultEnvironment, end_reused
 from tests.faults.postgres_clusters import at
 from tests.faults.process_fleet import Process
@@ -60,12 +61,15 @@ class WatchedStack:
         self.fleet.environ["FILLCAST_LEASE_SECONDS"] = f"{LEASE_SECONDS}"
         self.rows, self.operator = environment.ours.rows, environment.operator
         self.port, self.mail_port = free_port(), free_port()
+        self._authority = self.fleet.folder / "authority.pem"
+        self.have_authority(ends_in_days=400)
         self.settings = with_settings(self.fleet.environ[VARIABLE], SLOW_CALLS)
         self.fleet.environ |= {
             VARIABLE: self.settings,
             "FILLCAST_LISTEN": str(self.port),
             "FILLCAST_METRICS_TOKEN": TOKEN,
             "FILLCAST_SECRET_KEY": "k" * 40,
+            "PGSSLROOTCERT": f"{self._authority}",  # these servers ask for no TLS
             "FILLCAST_EMAIL_URL": f"smtp://127.0.0.1:{self.mail_port}",
             "FILLCAST_BUSES": f"{bus_out.url},from+{bus_in.url}",
         }
@@ -141,6 +145,10 @@ class WatchedStack:
     def scrape(self) -> Scrape:
         """Return what Prometheus would store now."""
         return scrape_of(self.text())
+
+    def have_authority(self, *, ends_in_days: float) -> None:
+        """Put another certificate where PGSSLROOTCERT leads."""
+        self._authority.write_bytes(self_signed("authority", ends_in_days=ends_in_days)[0])
 
     # ---- trading --------------------------------------------------------------------------
     def trade(self) -> None:
