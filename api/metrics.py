@@ -101,25 +101,26 @@ def _settings() -> Metric:
 
 
 def _certificates() -> Metric:
-    """Return when each certificate ends that the settings of this process name."""
-    ends = GaugeMetricFamily(
-        "fillcast_certificate_ends_timestamp_seconds",
-        "When the certificate file ends, as Unix time; 0: it cannot be read, or has not begun.",
+    """Return how long each certificate is valid that the settings of this process name."""
+    left = GaugeMetricFamily(
+        "fillcast_certificate_seconds_left",
+        "Until the certificate file ends; 0: it cannot be read, or has not begun.",
         labels=("file", "used_as"),
     )
+    now = datetime.now(UTC)
     for file in certificate_files(named_urls()):
         if not (file.is_of_buses and not Path(file.path).exists()):  # only their processes have it
-            ends.add_metric([file.path, file.labels], _end_of(file))
-    return ends
+            left.add_metric([file.path, file.labels], _seconds_left(file, now))
+    return left
 
 
-def _end_of(file: CertificateFile) -> float:
+def _seconds_left(file: CertificateFile, now: datetime) -> float:
     try:
         found = file.certificate()
     except (OSError, ValueError):
         return 0.0
-    has_begun = found.not_valid_before_utc <= datetime.now(UTC)
-    return found.not_valid_after_utc.timestamp() if has_begun else 0.0
+    has_begun = found.not_valid_before_utc <= now
+    return (found.not_valid_after_utc - now).total_seconds() if has_begun else 0.0
 
 
 def _filled(metric: Any, statement: str) -> Any:

@@ -1,6 +1,6 @@
-"""When each certificate file ends that the settings name, for an alarm before and after."""
+"""How long each certificate file is valid that the settings name, for its alarms."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def _only_of_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path
     settings.SINKS = settings.INCOMING_BUSES = ()
 
 
-def ends() -> dict[tuple[str, str], float]:
+def left() -> dict[tuple[str, str], float]:
     """Return the values by the name of the file and its use."""
     with time_machine.travel(NOW, tick=False):
         samples = _certificates().samples
@@ -38,18 +38,17 @@ def put(path: Path, *, ends_in_days: float, begins_in_days: float = -900) -> Non
 
 
 @pytest.mark.parametrize("days", [-1, 29, 400])
-def test_file_has_its_end(tmp_path: Path, days: float) -> None:
+def test_file_has_the_time_until_its_end(tmp_path: Path, days: float) -> None:
     put(tmp_path / "a.pem", ends_in_days=days)
-    end = (NOW + timedelta(days=days)).timestamp()
-    assert ends() == {("a.pem", "ssl_certfile of REDIS_URL"): end}
+    assert left() == {("a.pem", "ssl_certfile of REDIS_URL"): days * 86_400}
 
 
 def test_what_refuses_connections_now_is_0(tmp_path: Path) -> None:
-    assert list(ends().values()) == [0.0], "the file is not there"
+    assert list(left().values()) == [0.0], "the file is not there"
     (tmp_path / "a.pem").write_text("no certificate")
-    assert list(ends().values()) == [0.0]
+    assert list(left().values()) == [0.0]
     put(tmp_path / "a.pem", begins_in_days=1, ends_in_days=400)
-    assert list(ends().values()) == [0.0], "it has not begun"
+    assert list(left().values()) == [0.0], "it has not begun"
 
 
 def test_file_that_only_the_process_of_buses_has_raises_no_alarm(
@@ -57,6 +56,6 @@ def test_file_that_only_the_process_of_buses_has_raises_no_alarm(
 ) -> None:
     settings.REDIS_URL = "redis://redis.example/0"
     settings.SINKS = (f"kafka://u:pw@kafka.example/events?tls=yes&ca={tmp_path / 'bus.pem'}",)
-    assert ends() == {}
+    assert left() == {}
     put(tmp_path / "bus.pem", ends_in_days=9)
-    assert list(ends()) == [("bus.pem", "ca of kafka://kafka.example/events")]
+    assert list(left()) == [("bus.pem", "ca of kafka://kafka.example/events")]

@@ -26,7 +26,7 @@ OTHERS = {
     "fillcast_database_up", "fillcast_redis_up", "fillcast_queue_length", "fillcast_dropped_total",
     "fillcast_figure_missing",
     "fillcast_web_request_seconds_count", "fillcast_web_request_seconds_bucket",
-    "fillcast_settings_invalid", "fillcast_certificate_ends_timestamp_seconds",
+    "fillcast_settings_invalid", "fillcast_certificate_seconds_left",
 }  # fmt: skip
 COUNTED = {
     f"fillcast_{family.name}_{part}" for family in FAMILIES.values() for part in ("count", "bucket")
@@ -42,9 +42,9 @@ SUBMIT = (
 )
 TASKS = 'fillcast_task_seconds_count{task="ExecuteSignal",outcome="%s"}'
 WAITS = 'fillcast_rate_limit_wait_seconds_count{limit="ibkr",purpose="entry",outcome="%s"}'
-ENDS = 'fillcast_certificate_ends_timestamp_seconds{file="/ca.pem",used_as="ca of nats://h"}'
+LEFT = 'fillcast_certificate_seconds_left{file="/ca.pem",used_as="ca of nats://h"}'
 QUIET = {
-    ENDS: f"{31 * 86_400}x130",
+    LEFT: f"{31 * 86_400}x130",
     'up{job="fillcast",instance="a"}': GOOD,
     "fillcast_database_up": GOOD, "fillcast_redis_up": GOOD,
     'fillcast_processes{role="execution"}': GOOD, 'fillcast_processes{role="exits"}': GOOD,
@@ -100,8 +100,8 @@ FAILURES = {
     "SchedulerLate": {"fillcast_scheduler_seconds": "130x130"},
     "WatchdogNotReached": {"fillcast_watchdog_error_seconds": "301x130"},
     "SettingsInvalid": {"fillcast_settings_invalid": GOOD},
-    "CertificateEnds": {ENDS: f"{29 * 86_400}x130"},
-    "CertificateUnusable": {ENDS: NONE},
+    "CertificateEnds": {LEFT: f"{29 * 86_400}x130"},
+    "CertificateUnusable": {LEFT: NONE},
     "PositionsUnprotected": {"fillcast_unprotected_seconds": "31x130"},
     "LevelScanLate": {"fillcast_level_scan_seconds": "130x130"},
     "OrdersOverdue": {"fillcast_order_due_seconds": "31x130"},
