@@ -8,7 +8,7 @@ from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment, report_progress
 from benchmarks.results import Result, bounded
 from brokers.paper.db_sessions import UNUSED_SECONDS
-from common.db.shared_sessions.base import IDLE_SECONDS
+from common.process.scheduler import IDLE_SECONDS
 from execution.runtime.open_work import LINGER_SECONDS
 from prices.feed_runner import FIND_SOURCES_EVERY
 

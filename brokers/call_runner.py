@@ -58,7 +58,6 @@ class BrokerCallRunner(Generic[T]):
     requests a call makes, one after another; a call may last as many times as long, from when it
     has a slot. grouping_seconds: results that arrive this soon after the first one are in its
     group. counts_waits: whether the time-out counts the wait for a broker's rate limit.
-    before_wait: called on the consuming thread before it waits for a result.
     """
 
     def __init__(
@@ -72,9 +71,7 @@ class BrokerCallRunner(Generic[T]):
         min_per_host: int = 2,
         grouping_seconds: float = GROUPING_SECONDS,
         counts_waits: bool = True,
-        before_wait: Callable[[], object] = lambda: None,
     ) -> None:
-        self._before_wait = before_wait
         self._timeout = asyncio.timeout if counts_waits else call_timeout
         self._grouping_seconds = grouping_seconds
         self._run, self._seconds, self._requests_per_call = run, seconds, requests_per_call
@@ -106,8 +103,6 @@ class BrokerCallRunner(Generic[T]):
         group: list[tuple[Any, T | Exception]] = []
         deadline = monotonic() + timeout
         while self.remaining:
-            if self._results.empty():
-                self._before_wait()
             try:
                 found = self._results.get(timeout=max(0.0, deadline - monotonic()))
             except Empty:

@@ -19,7 +19,6 @@ from buses.incoming.intake import replay_requested
 from buses.incoming.lanes import LANES_OF, LaneCursor
 from buses.incoming.reception import Lane, Make, Reception
 from buses.sinks import SinkMisconfigured, name_of
-from common.db import shared_sessions
 from common.db.errors import is_database_trouble
 from common.db.sql import Query, rows
 from common.process.readiness import announce_alive
@@ -99,7 +98,6 @@ class Receiver:
 
         while not self._stop.wait(REPLAY_SECONDS):
             error = error_of(work)
-            shared_sessions.give_back()
             if error is None:
                 self._replayed, rounds = time.monotonic(), rounds + 1
                 continue

@@ -20,7 +20,6 @@ from buses.drain import BATCH, MAX_REASON, Drain
 from buses.foreign import OUR_FAULTS, error_of
 from buses.models import BusSink
 from buses.sinks import Sink, SinkMisconfigured, name_of, open_sink
-from common.db import shared_sessions
 from common.db.functions import ClockTimestamp
 from common.process import stored_figures
 from common.process.readiness import announce_alive
@@ -97,8 +96,6 @@ class Runner:
         except OUR_FAULTS:  # the sink goes on trying
             log.exception("a sink's step failed", sink=drain.sink.name)
             return DATABASE_SECONDS
-        finally:
-            shared_sessions.give_back()
         if step.is_more:
             return 0
         if step.is_paused or step.is_elsewhere:

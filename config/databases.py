@@ -28,6 +28,7 @@ OWNER_TIMEOUTS = {  # a migration may build an index for long, but must not bloc
     "statement_timeout": 0,
     "idle_in_transaction_session_timeout": 60_000,
 }
+MAX_AGE_SECONDS = 600  # of a thread's session, whose plans and caches grow
 ENGINE = "django.db.backends.postgresql"
 # A host name that states the problem in the driver's own error message.
 UNSET = "postgresql://DATABASE_URL-is-not-set.invalid/fillcast"
@@ -131,17 +132,13 @@ def database(settings: Settings) -> dict[str, Any]:
     parsed: dict[str, Any] = dict(environ.Env.db_url_config(login(settings)[1] or UNSET))
     options: dict[str, Any] = {**parsed.get("OPTIONS", {}), "connect_timeout": 5}
     name_sessions(options, settings)
-    engine = ENGINE
     if settings.db_role == "web":  # requests run on many threads; each would keep a connection
         options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5, "max_idle": 60}
-        engine = "common.db.checked_sessions" if is_pooled(settings) else engine
-    elif settings.db_role == "trade":  # so do background jobs
-        engine = "common.db.shared_sessions"
     return {
         **parsed,
-        "ENGINE": engine,
+        "ENGINE": "common.db.checked_sessions" if is_pooled(settings) else ENGINE,
         "OPTIONS": options,
-        "CONN_MAX_AGE": 0 if "pool" in options else None,
+        "CONN_MAX_AGE": 0 if "pool" in options else MAX_AGE_SECONDS,
         "CONN_HEALTH_CHECKS": True,
         **(_pooled(settings) if is_pooled(settings) else {}),
     }

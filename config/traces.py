@@ -21,7 +21,6 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from common.db import shared_sessions
 from common.operational.document import Document
 from common.process import tracing
 from common.process.tracing import SpanRecord
@@ -163,9 +162,8 @@ def _store_lost(count: int) -> None:
     try:
         with transaction.atomic(), for_all_tenants():
             record_lost_spans(count)
-        shared_sessions.give_back()
     finally:
-        connection.close()  # if the thread has one of its own
+        connection.close()
 
 
 _sender: SpanSender | None = None

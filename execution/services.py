@@ -12,7 +12,6 @@ import structlog
 from django.db import connection, transaction
 
 from common.clocks import machine_time
-from common.db import shared_sessions
 from common.db.errors import is_database_trouble
 from common.errors import InvalidInputError, raise_all
 from common.failpoints import failpoint
@@ -130,17 +129,15 @@ def _claim_and_dispatch(
     waiting = list(order_ids) if urgent else _without_halted(order_ids)
     undecided, not_due, joining = list[int](), list[int](), dict[int, float]()
     while waiting and not runtime.is_draining:
-        shared_sessions.give_back()  # brokers may be slow to free a slot
         slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
         chunk, waiting = waiting[:slots], waiting[slots:]
         claimed, began = Claimed(), machine_time()
         try:
-            with shared_sessions.at_once():  # others wait for these slots
-                if not urgent:
-                    margin_queries.request_margins(chunk, runtime.deferred_connections)
-                claimed = _claim_with_bisection(
-                    chunk, runtime.id, skip_locked, runtime.deferred_connections
-                )
+            if not urgent:
+                margin_queries.request_margins(chunk, runtime.deferred_connections)
+            claimed = _claim_with_bisection(
+                chunk, runtime.id, skip_locked, runtime.deferred_connections
+            )
         finally:
             runtime.dispatcher.slots.free(slots - len(claimed.outgoing))
         took = machine_time() - began

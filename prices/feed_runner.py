@@ -14,7 +14,6 @@ from django.db import connections
 
 from brokers.base import BrokerError
 from common.clocks import machine_time, market_now
-from common.db import shared_sessions
 from common.errors import MisconfiguredError
 from connections.models import DataConnection
 from connections.session_lanes import GENERAL
@@ -71,7 +70,6 @@ def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None
         while not stop.is_set():
             began = machine_time()
             runner.step()
-            shared_sessions.give_back()
             pause = pause_after(machine_time() - began, pace)
             stop.wait(max(pause, runner.seconds_without_sources()))
     finally:

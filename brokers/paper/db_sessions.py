@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from brokers.paper.idle_sessions import IdleSessions
 from common.db.direct_sessions import is_pooled
-from common.db.idle_sessions import IdleSessions
 
 LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
 PARAMETERS = {
@@ -39,7 +39,7 @@ class SessionPool:
     """A small pool. Broken and unused connections are dropped."""
 
     def __init__(self) -> None:
-        self._idle = IdleSessions(keep=0, seconds=UNUSED_SECONDS)
+        self._idle = IdleSessions(seconds=UNUSED_SECONDS)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

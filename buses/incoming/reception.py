@@ -17,7 +17,6 @@ from buses.foreign import error_of
 from buses.incoming.intake import Answer, Message, take
 from buses.incoming.lanes import Progress, is_paused, note_error, note_success
 from buses.sinks import SinkMisconfigured, SinkUnavailable
-from common.db import shared_sessions
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 1.0
@@ -72,7 +71,6 @@ class Reception:
                 self._noted = -math.inf  # the next success is stored at once
                 text = str(error) or type(error).__name__
                 _is_stored(partial(note_error, self._name, text))
-            shared_sessions.give_back()
             if error is None:
                 failures = 0
                 continue

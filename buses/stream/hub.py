@@ -17,7 +17,6 @@ from buses.gaps import Gaps
 from buses.reading import newest_id, read_ids
 from buses.sources import SOURCES, Source, read
 from buses.stream.place import Place
-from common.db import shared_sessions
 from connections.models import Epoch
 from users.tenancy import for_all_tenants
 
@@ -113,8 +112,6 @@ class Hub:
             except OUR_FAULTS:
                 log.exception("streams cannot be read")
                 wait = TROUBLE_SECONDS
-            finally:
-                shared_sessions.give_back()
             time.sleep(wait)
             with self._lock:
                 if not self._subscriptions:

@@ -27,9 +27,7 @@ from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.rows import RowFactory, RowMaker, namedtuple_row
 
-from common.db import shared_sessions
 from common.db.direct_sessions import is_pooled
-from common.db.shared_sessions.base import PLAN_SETTINGS
 
 # psycopg's own, which is compiled. Django's is Python and takes ten times as long for the same
 # value, since every session has UTC.
@@ -197,8 +195,16 @@ def _allow_prepared(connection: BaseDatabaseWrapper) -> None:
     # Django's default: nothing can be prepared. A pooler would run it in another session.
     if raw.prepare_threshold is None and not is_pooled(connection.alias):
         raw.prepare_threshold = sys.maxsize  # prepare only what passes prepare=True
+        raw.prepared_max = PREPARED_MAX
 
 
+# One plan for all parameters, which an index answers, even if it is made while the table is empty.
+# To start JIT or a parallel worker takes longer than that.
+PLAN_SETTINGS = {
+    "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+}  # fmt: skip
+PREPARED_MAX = 400  # statements of a session: a thread runs many jobs
 _keeps_plans: ContextVar[str] = ContextVar("keeps_plans", default="")  # the database's alias
 _KEEP_PLANS = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true) AS {name}" for name, value in PLAN_SETTINGS.items()
@@ -230,17 +236,16 @@ def periodic_rows(sql: str, params: Params = None) -> list[Any]:
     """Run one statement that is run every second or oftener, in a transaction; return its rows.
 
     The session keeps its plan. Most of these find nothing: planning would be all that they cost.
-    Outside of a transaction the session may be one that threads share for this and that has the
-    settings for it; else they are sent together with the statement, and are answered together: on
-    a busy machine each answer that is waited for takes longer than the statement.
+    Outside of a transaction the settings for it are sent together with the statement, and are
+    answered together: on a busy machine each answer that is waited for takes longer than the
+    statement.
     """
     if _keeps_plans.get() == DEFAULT_DB_ALIAS:
         return rows(sql, params, planned_once=True)
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return rows(sql, params, planned_once=True)
-    with shared_sessions.repeated_statements() as has_settings:
-        return _fetched(_in_one_exchange(sql, params, has_settings), sql)
+    return _fetched(_in_one_exchange(sql, params), sql)
 
 
 def periodic_run(sql: str, params: Params = None) -> int:
@@ -250,31 +255,24 @@ def periodic_run(sql: str, params: Params = None) -> int:
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         with transaction.atomic(), kept_plans():
             return run(sql, params, planned_once=True)
-    with shared_sessions.repeated_statements() as has_settings:
-        return _in_one_exchange(sql, params, has_settings).rowcount
+    return _in_one_exchange(sql, params).rowcount
 
 
-def _in_one_exchange(sql: str, params: Params, has_settings: bool) -> psycopg.Cursor[Any]:
-    """Run one statement with a kept plan. The server makes a pipeline one transaction.
-
-    has_settings: those of `kept_plans` are the session's own.
-    """
-    before = [] if has_settings else [(_KEEP_PLANS, None)]
-    return _exchanged([*before, (sql, params)])[-1]
+def _in_one_exchange(sql: str, params: Params) -> psycopg.Cursor[Any]:
+    """Run one statement with a kept plan. The server makes a pipeline one transaction."""
+    return _exchanged([(_KEEP_PLANS, None), (sql, params)])[-1]
 
 
 def exchange(statements: Sequence[tuple[str, Params]]) -> list[list[Any]]:
     """Run statements in one exchange with the server; return the rows of each, as `rows` does.
 
     The session keeps them prepared. After an error none of the later ones has run. On a busy
-    machine each answer that is waited for takes longer than its statement. Like a periodic one they
-    may run in the session for those: with plans that fit all parameters, and by index.
+    machine each answer that is waited for takes longer than its statement.
     """
     if not statements:
         return []
-    with shared_sessions.repeated_statements():
-        cursors = _exchanged(statements)
-        return [_fetched(cursor, sql) for cursor, (sql, _) in zip(cursors, statements, strict=True)]
+    cursors = _exchanged(statements)
+    return [_fetched(cursor, sql) for cursor, (sql, _) in zip(cursors, statements, strict=True)]
 
 
 def _exchanged(statements: Sequence[tuple[str, Params]]) -> list[psycopg.Cursor[Any]]:

@@ -18,7 +18,6 @@ from django.db import DatabaseError, OperationalError, connection
 from django.dispatch import Signal
 from psycopg import errors as psycopg_errors
 
-from common.db import shared_sessions
 from common.db.sql import rows
 from common.operational.document import Document
 from common.operational.reading import Fault, InvalidDocumentError, read
@@ -190,20 +189,14 @@ def _try_refresh() -> None:
             if _held is not None or not _is_before_migration(error):
                 raise
             _take(InForce(_base()))
-        _leave_session()
+        if connection.settings_dict["CONN_MAX_AGE"] == 0:
+            connection.close()  # to the pool of the web process
+        connection.close_if_unusable_or_obsolete()
     except Exception as error:  # any: the thread goes on, with what is in force
         _obstacle = f"{error}".strip() or repr(error)
         if _obstacle != before:
             log.warning("the operational settings stay as they are: %s", _obstacle)
         connection.close()
-
-
-def _leave_session() -> None:
-    """Keep no session between two reads where the threads of a process share them."""
-    if connection.settings_dict["CONN_MAX_AGE"] == 0:
-        connection.close()  # to the pool of the web process
-    else:
-        shared_sessions.give_back()
 
 
 def _is_before_migration(error: Exception) -> bool:

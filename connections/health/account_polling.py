@@ -14,7 +14,6 @@ from brokers.call_runner import BrokerCallRunner, HostSkipped
 from brokers.registry import adapter_for
 from common.bisection import process_with_bisection
 from common.clocks import market_at
-from common.db import shared_sessions
 from common.db.sql import Query, periodic_rows
 from common.reason_codes import Code
 from connections.accounts import (
@@ -108,7 +107,6 @@ def read_accounts(
         max_per_host=AT_ONE_HOST,
         seconds=lambda: SECONDS,
         min_per_host=LEAST_AT_ONE_HOST,
-        before_wait=shared_sessions.give_back,
     )
     ids = [row.connection_id for row in due]
     flows, fundings = cash_flows.flow_requests(ids), funding.funding_requests(ids)

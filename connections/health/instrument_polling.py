@@ -20,7 +20,6 @@ from brokers.base import BrokerAdapter
 from brokers.call_runner import BrokerCallRunner
 from brokers.registry import adapter_for
 from brokers.types import Instrument
-from common.db import shared_sessions
 from common.db.sql import IdRow, Query, array, periodic_rows, rows, run
 from connections.accounts import snapshots
 from connections.credentials.specs import READ_COLUMNS, ReadRow, spec_from_row
@@ -130,7 +129,6 @@ def _read(
         max_calls=MAX_CONCURRENT,
         max_per_host=AT_ONE_HOST,
         seconds=lambda: SECONDS,
-        before_wait=shared_sessions.give_back,
     )
     answers.start([(row, partial(_instruments, row, adapter)) for row in due])
     stored = 0

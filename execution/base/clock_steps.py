@@ -12,9 +12,9 @@ from django.db import transaction
 
 from common.db.sql import Query, rows
 from common.db.stored_times import AHEAD_SECONDS, Found, correct_times_ahead
+from common.process.job_alarm import JobAlarm
 from events.models import EventKind
 from events.services import emit
-from execution.base.job_alarm import JobAlarm
 
 log = structlog.get_logger(__name__)
 ALARM = JobAlarm()

@@ -14,9 +14,9 @@ from django.db import transaction
 
 from brokers.base import Rejected
 from brokers.types import OrderReport, ReportKind
+from common.process.job_alarm import JobAlarm
 from common.reason_codes import Code
 from connections.services import doubt_instruments
-from execution.base.job_alarm import JobAlarm
 
 CONTRADICTING = frozenset({
     Code.VOLUME_INVALID, Code.PRICE_INVALID, Code.STOPS_INVALID, Code.MARKET_CLOSED,

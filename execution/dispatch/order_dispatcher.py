@@ -23,7 +23,6 @@ from brokers.redaction import storable, without_secrets
 from brokers.registry import adapter_for
 from brokers.types import OrderReport, OrderRequest, ReportKind
 from common.clocks import machine_time
-from common.db import shared_sessions
 from common.failpoints import failpoint
 from common.process import tracing
 from common.reason_codes import Code
@@ -154,8 +153,6 @@ class OrderDispatcher(threading.Thread):
 
         Raises TimeoutError after `timeout` seconds, and cancels the call. Raises ProcessEndingError
         if the dispatcher has stopped, or stops meanwhile; ReadFailed if the call cancels itself.
-
-        Meanwhile this thread's database session is left to others.
         """
         if self._stopped.is_set():
             call.close()
@@ -164,7 +161,6 @@ class OrderDispatcher(threading.Thread):
         self._awaited.add(future)
         if self._stopped.is_set():  # since the check above: the loop may never run the call
             future.cancel()
-        shared_sessions.give_back()
         try:
             return future.result(timeout)
         except TimeoutError:

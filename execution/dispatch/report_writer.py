@@ -11,11 +11,10 @@ from functools import partial
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from brokers.types import OrderReport, ReportKind
 from common.clocks import machine_time
-from common.db import shared_sessions
 from common.db.errors import is_database_trouble, is_too_much
 from common.db.sql import columns, rows
 from common.errors import CONTENT_ERRORS
@@ -359,8 +358,8 @@ class ReportWriter(threading.Thread):
                     connection.close()
             while self._drain_events:
                 self._drain_events.pop().set()
-            if not batch and not done:  # while reports come, it keeps its database session
-                shared_sessions.give_back()
+            if not batch and not done:
+                close_old_connections()
         connection.close()
 
     def _apply(self, batch: Sequence[OrderReport]) -> None:

@@ -31,8 +31,8 @@ from django.db import DatabaseError, InterfaceError
 from brokers.types import OrderType, Quote
 from common.clocks import machine_time
 from common.db.sql import Query, array, periodic_rows
+from common.process.job_alarm import JobAlarm
 from connections.selectors import accounts_of_source_sql, connection_join_sql
-from execution.base.job_alarm import JobAlarm
 from execution.models import AT_BROKER
 from execution.recovery.order_polling import polled_broker_types
 from execution.runtime.poll_wakes import wake_polls

@@ -1,7 +1,7 @@
 """The ping of an outside watchdog: each minute, but only if what trading depends on works.
 
 Silence is the alarm: it also comes if this machine, its network or this very job is gone. The
-address is the operational setting `watchdog.ping_url`. The ping has a thread of its own, so that an
+address is the operational setting `watchdog.ping_url`. The ping is a job of its own, so that an
 address that does not answer delays nothing; the doctor and `/metrics` state it.
 """
 
@@ -13,7 +13,6 @@ from typing import NamedTuple
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
-from common.db import shared_sessions
 from common.db.sql import Query, periodic_rows, run
 from common.operational.current import settings_now
 from events.http_post import Try, request
@@ -113,7 +112,6 @@ def ping(loop_answers: Callable[[], bool] = _loop_answers) -> None:
     except (DatabaseError, InterfaceError) as error:
         connection.close()
         faults = [f"The database takes no writes: {type(error).__name__}."]
-    shared_sessions.give_back()
     if not loop_answers():
         faults.append("The dispatcher does not answer.")
     suffix = setting.fail_suffix if faults else setting.success_suffix

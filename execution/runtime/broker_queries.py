@@ -26,7 +26,6 @@ from brokers.types import (
     OrderReport,
     ReportKind,
 )
-from common.db import shared_sessions
 from common.db.sql import Query, columns, rows
 from common.operational.current import settings_now
 from connections.selectors import AccountRow, LaneAccount, SpecRow, spec_from_row
@@ -125,7 +124,6 @@ def call_runner(
         requests_per_call=requests_per_call,
         grouping_seconds=grouping_seconds,
         counts_waits=counts_waits,
-        before_wait=shared_sessions.give_back,
     )
 
 

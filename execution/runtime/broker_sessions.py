@@ -7,7 +7,6 @@ applied within milliseconds.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from uuid import UUID
@@ -41,6 +40,7 @@ from connections.services import (
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import ReportWriter
+from execution.runtime.event_news import news
 from execution.runtime.lane_leases import LaneLeaseManager
 
 log = structlog.get_logger(__name__)
@@ -71,9 +71,6 @@ class BrokerSessionManager:
         self._orphaned_since: dict[UUID, float] = {}  # those that no longer are
         self._listening: dict[str, Future[None]] = {}
         self._unavailable_types: set[str] = set()  # broker types whose events cannot be read here
-        self._has_events = threading.Event()
-        self._types_with_events: set[str] = set()
-        self._lock = threading.Lock()  # of `_types_with_events`
 
     # ---- lanes -----------------------------------------------------------------------------
     def maintain(self) -> None:
@@ -198,20 +195,6 @@ class BrokerSessionManager:
         return True
 
     # ---- events ----------------------------------------------------------------------------
-    def drain_events(self, drain: Callable[[Collection[str]], object]) -> None:
-        """Wait up to a second for an event of a broker; call `drain` at once if there is one, with
-        the broker types that have any."""
-        if self._has_events.wait(RETRY_SECONDS):
-            self._has_events.clear()
-            with self._lock:
-                broker_types, self._types_with_events = self._types_with_events, set()
-            drain(broker_types)
-
-    def _note_events(self, broker_type: str) -> None:
-        with self._lock:
-            self._types_with_events.add(broker_type)
-        self._has_events.set()
-
     def stop(self) -> None:
         """Stop all listeners and release the lanes: this process is ending."""
         for listener in self._listening.values():
@@ -244,7 +227,7 @@ class BrokerSessionManager:
 
     async def _read_stream(self, broker_type: str) -> None:
         async for _ in adapter_for(broker_type).stream_events():
-            self._note_events(broker_type)
+            news.add(broker_type)
 
 
 async def _close(

@@ -14,7 +14,6 @@ from django.db import DatabaseError, InterfaceError, connection
 from brokers.base import BrokerError, ReadFailed, outcome_of
 from brokers.types import OrderReport
 from common.clocks import machine_time
-from common.db import shared_sessions
 from common.db.sql import periodic_rows
 from common.failpoints import failpoint
 from common.reason_codes import Code
@@ -59,8 +58,7 @@ def drain_events() -> int:
     if not _drain_lock.acquire(blocking=False):
         return 0
     try:
-        with shared_sessions.at_once():
-            return sum(applied or 0 for applied in _drain_all().values())
+        return sum(applied or 0 for applied in _drain_all().values())
     finally:
         _drain_lock.release()
 
@@ -72,8 +70,7 @@ def drain_and_wait(broker_types: Collection[str] | None = None) -> int:
     of others. A drain that is running may have begun earlier, so this one waits for it and drains
     again.
     """
-    shared_sessions.give_back()  # it may wait for seconds
-    with _drain_lock, shared_sessions.at_once():
+    with _drain_lock:
         drained = _drain_all(MAX_WAIT_SECONDS, broker_types)
         return sum(applied or 0 for applied in drained.values())
 
@@ -83,8 +80,7 @@ def drain_before_comparison() -> set[str]:
 
     Those could not be read, or another process still drains them.
     """
-    shared_sessions.give_back()
-    with _drain_lock, shared_sessions.at_once():
+    with _drain_lock:
         return {
             broker_type
             for broker_type, applied in _drain_all(MAX_WAIT_SECONDS).items()

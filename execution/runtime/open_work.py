@@ -1,4 +1,4 @@
-"""What the background jobs of a process have to look for: while there is nothing, they sleep.
+"""What the jobs of a process have to look for: while there is nothing, they are far from due.
 
 One statement reads, at least as often as the quickest of these jobs runs, whether any order or
 position is open and whether any loss limit is set. So a job sees new work as soon as it would have
@@ -9,7 +9,7 @@ It also reads for how long the oldest order has been due. A machine that does no
 much at once, so jobs that may be late give way until the orders have gone.
 """
 
-import threading
+from collections.abc import Callable
 from enum import Flag, auto
 from typing import NamedTuple
 
@@ -17,18 +17,21 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from common.clocks import machine_time
 from common.db.sql import Query, periodic_rows, rows
+from common.operational.current import settings_now
+from common.process.scheduler import Job
 from connections.selectors import ANY_HALT_TO_CARRY_OUT_SQL, ANY_LOSS_LIMIT_SQL
 from connections.session_lanes import held_lanes
 from execution.base.statements import ALL_PENDING_SQL
 from execution.models import may_move_sql
 from positions.watched import ANY_WATCHED_SQL
 
+# As often as the quickest job that is postponed runs: it sees new work as if it looked for itself.
+READ_SECONDS = 0.5
 # Jobs go on for so long after the last order or position: to end alerts, periods and claims.
 LINGER_SECONDS = 30.0
 LONGEST_SLEEP_SECONDS = 30.0  # then a job looks for itself, whatever was read
 BEHIND_SECONDS = 3.0  # an order that is due for longer waits for this machine
 STUCK_SECONDS = 60.0  # one that is due for longer still waits for something else
-GIVES_WAY_STEP = 0.25
 GIVES_WAY_SECONDS = 30.0  # at most; then a job runs beside the orders
 
 
@@ -117,72 +120,44 @@ def _work_of(row: OpenWorkRow) -> Work:
 
 
 class OpenWork:
-    """The work that one process knows of. Thread-safe."""
+    """The work that one process knows of. One job reads it; any thread may use it."""
 
-    def __init__(self) -> None:
-        self.events_after = 0.0
-        self._changed = threading.Condition()
-        self._open = Work.ALL
+    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+        """on_change: called when there is new work, and when due orders wait no longer."""
+        self.open = Work.ALL
+        """The kinds of work that there are, or were a moment ago."""
+        self._on_change = on_change
         self._seen = dict.fromkeys(Work, machine_time())  # by kind: when it was last open
-        self._is_ended = False
         self._is_behind = False
 
-    @property
-    def open(self) -> Work:
-        """The kinds of work that there are, or were a moment ago."""
-        return self._open
+    def postponed(self, job: Job, has_run: bool) -> float:
+        """Return by how many seconds a job is due later now: there is nothing for it, or it leaves
+        the machine to due orders. Entries may wait for its first run."""
+        if job.work is not None and not self.open & job.work:
+            return LONGEST_SLEEP_SECONDS
+        return GIVES_WAY_SECONDS if self._is_behind and job.gives_way and has_run else 0.0
 
     def read(self) -> None:
-        """Read what there is; wake the jobs of what is new. Raises database errors."""
+        """Read what there is. Raises database errors."""
         try:
-            row = _read(self.events_after)
+            # So that an event is read within poll_seconds, whichever process drained before.
+            row = _read(settings_now().execution.poll_seconds - READ_SECONDS)
         except Exception:  # any: what is not known counts as open
-            self._is_behind = False
             self.update(Work.ALL)
             raise
-        self._is_behind = row.backlog is not None and row.backlog > BEHIND_SECONDS
-        self.update(_work_of(row))
+        is_behind = row.backlog is not None and row.backlog > BEHIND_SECONDS
+        self.update(_work_of(row), is_behind=is_behind)
 
-    def give_way(self, ended: threading.Event) -> bool:
-        """Leave the machine to due orders, for at most GIVES_WAY_SECONDS. Returns False if the
-        process ends: `ended` is set."""
-        until = machine_time() + GIVES_WAY_SECONDS
-        while self._is_behind and machine_time() < until:
-            if ended.wait(GIVES_WAY_STEP):
-                break
-        return not ended.is_set()
-
-    def add(self, found: Work) -> None:
-        """Store that there is this work, which is not read yet; wake the jobs of what is new."""
-        with self._changed:
-            if found not in self._open:
-                self._open |= found
-                self._changed.notify_all()
-
-    def update(self, found: Work) -> None:
-        """Store what there is now; wake the jobs of what is new."""
+    def update(self, found: Work, *, is_behind: bool = False) -> None:
+        """Store what there is now."""
         now = machine_time()
-        with self._changed:
-            before, self._open = self._open, found
-            for kind in Work:
-                if kind in found:
-                    self._seen[kind] = now
-                elif kind is not Work.EVENTS and now - self._seen[kind] < LINGER_SECONDS:
-                    self._open |= kind
-            if self._open & ~before:
-                self._changed.notify_all()
-
-    def wait(self, work: Work, seconds: float = LONGEST_SLEEP_SECONDS) -> bool:
-        """Wait until there is work of one of these kinds, for at most `seconds`.
-
-        Returns False if the process ends.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_ended or bool(self._open & work), seconds)
-            return not self._is_ended
-
-    def end(self) -> None:
-        """Wake all jobs for good: the process ends."""
-        with self._changed:
-            self._is_ended = True
-            self._changed.notify_all()
+        lingering = Work(0)
+        for kind in Work:
+            if kind in found:
+                self._seen[kind] = now
+            elif kind is not Work.EVENTS and now - self._seen[kind] < LINGER_SECONDS:
+                lingering |= kind
+        before, self.open = self.open, found | lingering
+        was_behind, self._is_behind = self._is_behind, is_behind
+        if self.open & ~before or (was_behind and not is_behind):
+            self._on_change()

@@ -19,9 +19,9 @@ from weakref import WeakKeyDictionary
 from brokers.base import OrderWatcher
 from brokers.registry import adapter_for, broker_types, capabilities_if_usable
 from common.clocks import machine_time
+from common.process.job_alarm import JobAlarm
 from connections.selectors import spec_from_row, spec_without_credentials
 from connections.session_lanes import held_lanes
-from execution.base.job_alarm import JobAlarm
 from execution.runtime import stream_claims, trading_runtime
 from execution.runtime.order_stream import OrderStream
 from execution.runtime.poll_wakes import wake_polls

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.db.sql import Query, array, periodic_rows
-from execution.base.job_alarm import JobAlarm
+from common.process.job_alarm import JobAlarm
 
 WAKE_SECONDS = 0.1  # between the polls of an account that are woken
 CLOCK_SECONDS = 0.001  # by which this process's clock may be quicker: a look must not be too early

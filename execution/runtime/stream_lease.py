@@ -18,7 +18,6 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from common.clocks import machine_time
-from common.db import shared_sessions
 from common.db.sql import Query, database_now, periodic_run, rows, run
 
 LEASE_SECONDS = 15
@@ -100,7 +99,6 @@ def _wait_for_lease(named: Mapping[str, str], called_at: datetime, max_wait: flo
             return LeaseWait.DRAINED
         if machine_time() >= deadline:
             return LeaseWait.TIMED_OUT
-        shared_sessions.give_back()
         threading.Event().wait(pause)
         pause = min(2 * pause, MAX_POLL_SECONDS)
     return LeaseWait.TAKEN

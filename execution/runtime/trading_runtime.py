@@ -6,27 +6,26 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from enum import Enum, auto
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import connection
+from django.db import close_old_connections, connection
 
 from brokers import rate_limits
 from brokers.base import ReadFailed
 from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_time
-from common.db import shared_sessions
 from common.db.sql import exchange, run
-from common.operational.current import settings_now
+from common.operational.current import follow, settings_now
+from common.process import stored_figures
+from common.process.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
+from common.process.scheduler import Job, Pool, Scheduler, run_guarded, seldom, steps
 from common.reason_codes import Code
 from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now
 from connections.services import run_on_process_loop, set_call_runner
 from execution.base.clock_steps import notice_step
-from execution.base.job_alarm import JobAlarm
 from execution.base.kill_switch import CURRENT_HALTS, halts_of
 from execution.dispatch.journal_folder import journal_folder
 from execution.dispatch.journal_upkeep import JournalUpkeep
@@ -47,7 +46,7 @@ from execution.runtime.lane_leases import (
     OnLaneChange,
     ignore_lane_change,
 )
-from execution.runtime.open_work import OpenWork, Work
+from execution.runtime.open_work import READ_SECONDS, OpenWork
 from execution.submission.deferral import deferred_by_brokers, wake_hosts
 from execution.submission.outcomes import Deferred
 from prices import event_loop
@@ -56,41 +55,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-Pace = float | Callable[[], float]
-"""Seconds between the runs of a job, or what returns them: settings may change meanwhile."""
-PACE_SECONDS = 1.0  # within which a job follows a change of its pace
-
-
-class BackgroundJob(NamedTuple):
-    """A job that a process repeats, `seconds` after its last run. work: it sleeps while there is
-    nothing of these kinds; None: it never sleeps. alarm: what lets it run earlier. is_urgent: a
-    fill or an exit waits for it, and so it waits for no turn at the database's sessions. gives_way:
-    it may be late, and leaves a machine that does not keep up to due orders.
-    """
-
-    name: str
-    seconds: Pace
-    run: Callable[[], object]
-    work: Work | None = None
-    alarm: JobAlarm | None = None
-    is_urgent: bool = False
-    gives_way: bool = False
-
-
-class SessionUse(Enum):
-    """How a job gets at the database sessions of its process."""
-
-    IN_TURN = auto()
-    AT_ONCE = auto()
-    OWN = auto()
-
-
 HEALTH_SECONDS = 1.0
-JOURNAL_SECONDS = 1.0
 MAX_READ_SECONDS = 120
 JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
-# Of a job for its turn at the database sessions.
-MIN_PATIENCE_SECONDS, MAX_PATIENCE_SECONDS = 2.0, 5.0
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -144,12 +111,12 @@ class TradingRuntime:
             awaits_results=self.dispatcher.background_calls.awaits_results,
         )
         self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
-        self.open_work = OpenWork()
         self._stopping, self._ended = threading.Event(), threading.Event()
+        self.open_work = OpenWork(lambda: self.jobs.wake())
+        self.jobs = Scheduler(self._stopping, self.open_work.postponed)
+        self._stop_following: Callable[[], object] = lambda: None
         self._is_draining = self._all_written = False
         self._renewing: threading.Thread | None = None
-        self._jobs: list[threading.Thread] = []
-        self._alarms: list[JobAlarm] = []
 
     @property
     def is_draining(self) -> bool:
@@ -164,19 +131,33 @@ class TradingRuntime:
         run(DELETE_EXPIRED_LEASES)
         self.renew()
         self._send_journal = SendJournal.open(journal_folder(), self.id)
+        self._journal_upkeep = JournalUpkeep(self._send_journal, self.id)
         session_lanes.register_held_lanes(self.lanes.held)
         self.dispatcher.start()
         # Connection tests and account reads share the adapters' sessions.
         set_call_runner(self._run_for_connections)
         self.report_writer.start()
-        # Renewed until the last outcome is written: a process that drains is alive.
-        every_seconds = min(1.0, self._lease / 4)
-        self._renewing = self._repeat(
-            "renew", every_seconds, self.renew, until=self._ended, sessions=SessionUse.OWN
+        self._renewing = threading.Thread(target=self._keep_renewing, daemon=True, name="renew")
+        self._renewing.start()
+        self._stop_following = follow(lambda _: self.jobs.follow_paces())
+        upkeep = steps(
+            "process upkeep",
+            self.health.write,
+            seldom(stored_figures.STORE_SECONDS, stored_figures.store),
+            seldom(RELEASED_EVERY_SECONDS, release_free_memory),
         )
-        self._repeat("health", HEALTH_SECONDS, self.health.write)
-        upkeep = JournalUpkeep(self._send_journal, self.id)
-        self._repeat("send journal", JOURNAL_SECONDS, upkeep.run, until=self._ended)
+        self.jobs.add([Job("process upkeep", HEALTH_SECONDS, upkeep)])
+
+    def keep_up_journal(self) -> None:
+        """Make space in the journal of this process: a step of a job that uses the disk."""
+        self._journal_upkeep.run()
+
+    def _keep_renewing(self) -> None:
+        """Renew until the last outcome is written: a process that drains is alive."""
+        while not self._ended.wait(min(1.0, self._lease / 4)):
+            run_guarded("renew", self.renew)
+            close_old_connections()
+        connection.close()
 
     def _run_for_connections(self, call: Coroutine[Any, Any, None]) -> None:
         """Run a connection test or account reads on the loop.
@@ -189,40 +170,10 @@ class TradingRuntime:
         except ProcessEndingError as error:
             raise session_lanes.LaneNotHeldError(error.code, error.detail) from error
 
-    def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
-        """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""
-        if seconds_between_reads(jobs) is not None:
-            seconds = partial(_between_reads, jobs)
-
-            def read() -> None:
-                # So an event is read within poll_seconds, whichever process drained before.
-                self.open_work.events_after = settings_now().execution.poll_seconds - seconds()
-                self.open_work.read()
-
-            self.open_work.events_after = settings_now().execution.poll_seconds - seconds()
-            self._jobs.append(self._repeat("open work", seconds, read, sessions=SessionUse.AT_ONCE))
-        for job in jobs:
-            sessions = SessionUse.AT_ONCE if job.is_urgent else SessionUse.IN_TURN
-            self._jobs.append(
-                self._repeat(
-                    job.name,
-                    job.seconds,
-                    job.run,
-                    work=job.work,
-                    alarm=job.alarm,
-                    sessions=sessions,
-                    gives_way=job.gives_way,
-                )
-            )
-            if job.alarm is not None:
-                self._alarms.append(job.alarm)
-                if job.work is not None:  # or the job would sleep until this work is read
-                    job.alarm.listen("work", partial(self.open_work.add, job.work))
-
-    def pause(self, seconds: float) -> None:
-        """Wait so long, or until the process is to end: for background jobs."""
-        shared_sessions.give_back()
-        self._stopping.wait(seconds)
+    def start_background_jobs(self, jobs: Sequence[Job]) -> None:
+        """Repeat these jobs, and read what there is for them. They may call `get_runtime`."""
+        read = Job("open work", READ_SECONDS, self.open_work.read, pool=Pool.URGENT)
+        self.jobs.add([read, *jobs])
 
     def renew(self) -> None:
         """Renew the leases of the process and its lanes; read the kill switch and the hosts down.
@@ -274,9 +225,8 @@ class TradingRuntime:
         if self._ended.is_set():
             return self._all_written
         self.drain()
-        self.open_work.end()
-        for alarm in self._alarms:  # their jobs wait for them, not for the end of the process
-            alarm.set()
+        self._stop_following()
+        self.jobs.wake()
         self.lanes.release_all()
         self.dispatcher.background_calls.cancel_queued()
         idle = self.dispatcher.wait_idle(timeout) and self.report_writer.drain(timeout)
@@ -295,105 +245,14 @@ class TradingRuntime:
         self._ended.set()
         if self._renewing is not None:
             self._renewing.join(2)  # or it would write the lease again
-        if self._jobs_have_ended():
+        # A job that goes on could open sessions in lanes of other processes, on a loop of its own.
+        if self.jobs.wait_ended(JOBS_END_SECONDS):
             set_call_runner()
         self.lanes.release(self.lanes.names)  # taken by a job meanwhile
         if idle:  # else what is in flight is settled by another process
             self._send_journal.close()
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
-        shared_sessions.close_idle()
         return idle
-
-    def _jobs_have_ended(self) -> bool:
-        """Wait for running jobs; return whether all have ended. A job that goes on could otherwise
-        open sessions in lanes of other processes, on a loop of its own."""
-        until = machine_time() + JOBS_END_SECONDS
-        for thread in self._jobs:
-            thread.join(max(0.0, until - machine_time()))
-        return not any(thread.is_alive() for thread in self._jobs)
-
-    def _repeat(
-        self,
-        name: str,
-        seconds: Pace,
-        job: Callable[[], object],
-        *,
-        until: threading.Event | None = None,
-        work: Work | None = None,
-        alarm: JobAlarm | None = None,
-        sessions: SessionUse = SessionUse.IN_TURN,
-        gives_way: bool = False,
-    ) -> threading.Thread:
-        """Repeat a job on a thread of its own, so that a hanging job delays no other.
-
-        sessions: the process's database sessions, in turn with other jobs after a wait of one
-        period (2 to 5 s), or at once; the renewal of the lease has one of its own.
-        """
-        ended = until or self._stopping
-
-        def wait() -> bool:
-            """Wait for the next run. Returns False at the end."""
-            if alarm is None and not callable(seconds):
-                return not ended.wait(seconds)
-            began = machine_time()
-            while (left := began + pace(seconds) - machine_time()) > 0 and not ended.is_set():
-                part = min(left, PACE_SECONDS) if callable(seconds) else left
-                if alarm is None:
-                    ended.wait(part)
-                    continue
-                alarm.wait(part)
-                if alarm.seconds() <= 0:
-                    break
-            if alarm is not None:
-                alarm.take()
-            return not ended.is_set()
-
-        def loop() -> None:
-            if sessions is SessionUse.IN_TURN:
-                patience = max(MIN_PATIENCE_SECONDS, min(pace(seconds), MAX_PATIENCE_SECONDS))
-                shared_sessions.be_patient(patience)
-            elif sessions is SessionUse.OWN:
-                shared_sessions.keep_own()
-            has_run = False  # entries may wait for its first run
-            while wait():
-                if work is not None and not self.open_work.wait(work):
-                    break
-                if gives_way and has_run and not self.open_work.give_way(ended):
-                    break
-                has_run = True
-                try:
-                    job()
-                except Exception as error:  # any: the next run tries again
-                    log.warning("background job failed", job=name, error=repr(error))
-                    connection.close()
-                shared_sessions.give_back()
-            connection.close()
-
-        thread = threading.Thread(target=loop, daemon=True, name=name)
-        thread.start()
-        return thread
-
-
-def seconds_between_reads(jobs: Sequence[BackgroundJob]) -> float | None:
-    """Return how often to read what there is to do: as often as the quickest job that sleeps runs,
-    so that it is as quick as if it looked for itself. None: no job depends on it.
-
-    Of a lane that was taken jobs learn within a second: its accounts are compared first.
-    """
-    sleeping = [job for job in jobs if job.work is not None]
-    if not sleeping:
-        return None
-    often = min([1.0, *(pace(job.seconds) for job in sleeping if job.work != Work.LANES)])
-    return min(often, settings_now().execution.poll_seconds / 2)
-
-
-def _between_reads(jobs: Sequence[BackgroundJob]) -> float:
-    return seconds_between_reads(jobs) or PACE_SECONDS
-
-
-def pace(seconds: Pace) -> float:
-    """Return the seconds between two runs of a job, as they are now."""
-    return seconds() if callable(seconds) else seconds
 
 
 def _refuse(call: Coroutine[Any, Any, None]) -> None:
@@ -443,7 +302,7 @@ def start_runtime(
     role: str,
     on_lane_change: OnLaneChange = ignore_lane_change,
     *,
-    jobs: Sequence[BackgroundJob] = (),
+    jobs: Sequence[Job] = (),
 ) -> TradingRuntime:
     """Start this process's runtime with its background jobs, unless it is running; return it."""
     global _runtime

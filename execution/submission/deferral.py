@@ -13,9 +13,9 @@ from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_seconds_until
 from common.db.sql import array, columns, periodic_run, rows, run
 from common.operational.current import settings_now
+from common.process.job_alarm import JobAlarm
 from common.reason_codes import Code
 from connections.selectors import deferred_entries, describe_window
-from execution.base.job_alarm import JobAlarm
 from execution.base.market_facts import doubt_facts
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker

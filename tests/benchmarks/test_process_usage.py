@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import process_usage
 from common.db.sql import rows
-from tests.common.test_shared_sessions import raw
+from tests.database_sessions import raw
 from tests.until import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]

@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 from django.db import DataError, connection, transaction
 
-from common.db.shared_sessions.base import PLAN_SETTINGS
-from common.db.sql import IdRow, NowRow, Query, kept_plans, periodic_rows, periodic_run, rows
+from common.db.sql import (
+    PLAN_SETTINGS,
+    IdRow,
+    NowRow,
+    Query,
+    kept_plans,
+    periodic_rows,
+    periodic_run,
+    rows,
+)
 from tests.statements import sent_statements
 
 PLANNER = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"

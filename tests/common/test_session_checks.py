@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from django.db import OperationalError, connections
 
+from common.db.checked_sessions.base import DatabaseWrapper
 from common.db.direct_sessions import EXPECTED
 from common.db.session_checks import ExpectedSession, WrongSessionError, find_faults, refuse_wrong
-from common.db.shared_sessions.base import DatabaseWrapper
 
 EXPECTATION = ExpectedSession(
     role="fillcast_trade",

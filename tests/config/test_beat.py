@@ -28,8 +28,8 @@ from connections.models import ConnectionHealth, ExecutionConnection, Subscripti
 from events.models import EventKind
 from events.services import deliver, emit
 from execution.models import Order
-from tests.common.test_shared_sessions import raw
 from tests.connections import make
+from tests.database_sessions import raw
 from tests.execution import factories as execution_factories
 from tests.operational import set_setting
 from tests.until import until

@@ -318,9 +318,9 @@ def test_own_login_sets_no_role() -> None:
     own = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_DATABASES": "trade=postgresql://t:p@db/x"}
     entry = database(Settings.read({**PRODUCTION, **own, "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY}))
     assert "role=" not in entry["OPTIONS"]["options"]
-    assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
+    assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", 600)
     assert "pool" not in entry["OPTIONS"]
-    assert entry["ENGINE"] == "common.db.shared_sessions"
+    assert entry["ENGINE"] == "django.db.backends.postgresql"
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,8 @@ def runtime(
     monkeypatch.setattr(current.dispatcher.background_calls, "start", start)
     before, trading_runtime._runtime = trading_runtime._runtime, current
     yield current
+    current.drain()
+    assert current.jobs.wait_ended(120)
     trading_runtime._runtime = before
     current.dispatcher.loop.call_soon_threadsafe(current.dispatcher.loop.stop)
     current.dispatcher.join(120)

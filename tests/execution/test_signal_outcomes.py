@@ -12,7 +12,7 @@ from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from events.models import Event, Notification
 from events.services import create_channel, deliver
-from execution import startup
+from execution import job_table
 from execution.models import Order, OutcomeCheck
 from execution.signal_outcomes import Outcome, Step, next_step, report_outcomes
 from signals.models import Feed
@@ -182,7 +182,7 @@ def test_skipped_orders_of_one_owner_are_one_notification(feed: Feed, operator: 
 def test_maintenance_worker_writes_the_message(
     feed: Feed, operator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(startup, "OUTCOMES_SECONDS", 0.1)
+    monkeypatch.setattr(job_table, "OUTCOMES_SECONDS", 0.1)
     accounts(feed, "paused", is_paused=True)
     with running("maintenance", 30):
         factories.signal(feed)

@@ -15,12 +15,13 @@ from common.operational import store
 from common.operational.current import settings_now
 from common.operational.reading import parse
 from common.permissions import Role
+from common.process.scheduler import pace
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
-from execution import startup, tasks
+from execution import tasks
+from execution.job_table import jobs_of_role
 from execution.models import DriftItem, Order
 from execution.recovery.order_polling import interval_of
-from execution.runtime.trading_runtime import pace
 from positions.models import ExecutionPosition
 from signals.models import Feed, Origin, Signal
 from signals.publishing.ingest import save_draft
@@ -273,11 +274,11 @@ def test_comparisons_of_session_lanes_follow_their_settings(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     """Beat has the others: tests/config/test_beat.py."""
-    jobs = startup._jobs_of_role("sessions", exits_only=False)
+    jobs = jobs_of_role("sessions", exits_only=False)
     [job] = [one for one in jobs if one.name == "reconciliation"]
-    assert pace(job.seconds) == 300
+    assert pace(job) == 300
     stored({"position_reconciliation": {"reconcile_interval_minutes": 2}})
-    assert pace(job.seconds) == 120
+    assert pace(job) == 120
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(30))
     stored({"position_reconciliation": {"enabled": False}})
     for _ in range(2):

@@ -19,16 +19,13 @@ PREPARE = """
 import json
 from concurrent.futures import ThreadPoolExecutor
 from django.db import transaction
-from common.db import shared_sessions
 from common.db.sql import exchange, kept_plans, periodic_rows, rows
 from execution.models import Order
 
 def run():
     with transaction.atomic(), kept_plans():
         rows("SELECT 1 AS n", planned_once=True)
-    shared_sessions.give_back()  # so that the next statement might have a session of its own
     periodic_rows("SELECT pg_sleep(0.002)")
-    shared_sessions.give_back()
     exchange([("SELECT 3 AS n", None), ("SELECT 4 AS n", None)])
     with transaction.atomic():
         found = sum(1 for _ in Order.objects.iterator(chunk_size=10))

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL engine behind a transaction pooler, for processes without shared sessions."""
+"""Django's PostgreSQL engine behind a transaction pooler."""

@@ -1,14 +1,12 @@
 """What an exit waits for at its broker is done at once, not at the next run of a periodic job."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from brokers.types import ExitSafety
-from execution import services, startup
+from execution import services
+from execution.job_table import jobs_of_role
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position
-from execution.submission.deferral import prerequisites
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -21,13 +19,10 @@ JOB = "levels and positions"
 
 
 @pytest.fixture
-def job(broker: FakeBroker, runtime: TradingRuntime) -> Iterator[None]:
+def job(broker: FakeBroker, runtime: TradingRuntime) -> None:
     """The job of a process for exits, whose interval never ends."""
-    [job] = (one for one in startup._jobs_of_role("exits", True) if one.name == JOB)
+    [job] = (one for one in jobs_of_role("exits", exits_only=True) if one.name == JOB)
     runtime.start_background_jobs([job._replace(seconds=NEVER)])
-    yield
-    runtime.drain()
-    prerequisites.set()  # so that the job ends before the next test
 
 
 def sells(broker: FakeBroker) -> bool:

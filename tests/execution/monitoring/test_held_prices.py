@@ -16,9 +16,11 @@ from django.db import OperationalError, connection
 from brokers.types import CloseCause, Quote
 from common.clocks import machine_time, market_now
 from common.db.sql import database_now, run
+from common.process import job_alarm
+from common.process.scheduler import Job
 from connections.models import ExecutionConnection
-from execution import startup
-from execution.base import job_alarm
+from execution import job_table, startup
+from execution.job_table import jobs_of_role
 from execution.models import AccountSyncState, Order, WorkerLease
 from execution.monitoring import held_prices
 from execution.monitoring.held_prices import HeldPriceMonitor
@@ -26,7 +28,6 @@ from execution.recovery import order_polling
 from execution.recovery.order_polling import poll
 from execution.runtime import poll_wakes, trading_runtime
 from execution.runtime.open_work import Work
-from execution.runtime.trading_runtime import BackgroundJob
 from positions.models import ExecutionPosition
 from prices.signals import quotes_stored
 from signals.models import Feed
@@ -118,11 +119,11 @@ def test_reached_order_is_filled_long_before_the_interval(
 ) -> None:  # fmt: skip
     order = rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
     monitor = HeldPriceMonitor()
-    monkeypatch.setattr(startup, "_held_price_monitor", monitor)
+    monkeypatch.setattr(startup, "held_price_monitor", monitor)
     runtime.start_background_jobs(
         [
-            BackgroundJob("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls),
-            BackgroundJob(JOB, NEVER, monitor.judge_after_rest, alarm=monitor.alarm),
+            Job("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls),
+            Job(JOB, NEVER, monitor.judge_after_rest, alarm=monitor.alarm),
         ]
     )
     polled_broker.execute(polled_broker.tickets[0])
@@ -133,9 +134,6 @@ def test_reached_order_is_filled_long_before_the_interval(
         startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
 
     until(lambda: Order.objects.get(pk=order.pk).status == "FILLED", meanwhile=reach)
-    runtime.drain()
-    poll_wakes.polls.set()  # so that the jobs end before the next test
-    monitor.alarm.set()
 
 
 def test_nothing_is_judged_while_nothing_is_open(
@@ -251,9 +249,9 @@ def test_stored_quotes_are_judged() -> None:
 
 @pytest.mark.parametrize("role", ["prices", "sessions", "execution"])
 def test_each_process_judges_what_it_adds(role: str) -> None:
-    (job,) = (job for job in startup._jobs_of_role(role, role == "prices") if job.name == JOB)
+    (job,) = (job for job in jobs_of_role(role, exits_only=role == "prices") if job.name == JOB)
     assert (job.run, job.alarm) == (
-        startup._held_price_monitor.judge_after_rest, startup._held_price_monitor.alarm,
+        job_table.held_price_monitor.judge_after_rest, job_table.held_price_monitor.alarm,
     )  # fmt: skip
 
 
@@ -284,7 +282,7 @@ def test_sender_of_quotes_waits_for_no_judgement(
     """It checks the stops of every source, too; meanwhile this job hangs."""
     rest(feed, polled_broker, "BUY", "LIMIT", "1.09500")
     monitor = HeldPriceMonitor()
-    monkeypatch.setattr(startup, "_held_price_monitor", monitor)
+    monkeypatch.setattr(startup, "held_price_monitor", monitor)
     source, reached = source_of(alice), quotes(("1.09490", "1.09500"))
     began = threading.Event()
 
@@ -292,7 +290,7 @@ def test_sender_of_quotes_waits_for_no_judgement(
         began.set()
         monitor.judge_after_rest()
 
-    runtime.start_background_jobs([BackgroundJob(JOB, 0.05, judge, alarm=monitor.alarm)])
+    runtime.start_background_jobs([Job(JOB, 0.05, judge, alarm=monitor.alarm)])
     with locked_orders():
         startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
         assert began.wait(60)
@@ -300,8 +298,6 @@ def test_sender_of_quotes_waits_for_no_judgement(
             startup.on_quotes_for_polls(data_connection_id=source, quotes=reached)
         assert not is_woken(alice)
     until(lambda: is_woken(alice))
-    runtime.drain()
-    monitor.alarm.set()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,11 +12,11 @@ from django.db import OperationalError
 
 from api.metrics import GAUGES
 from common.db.sql import database_now, rows, run
+from execution.job_table import jobs_of_role
 from execution.models import Order, WatchdogPing, WorkerLease
 from execution.monitoring import watchdog
 from execution.monitoring.scan_heartbeat import RECORD_SCAN
 from execution.runtime.trading_runtime import TradingRuntime
-from execution.startup import _jobs_of_role
 from execution.tasks import MAINTENANCE
 from ops.doctor.verdicts import FAIL, OK, WARN
 from ops.doctor.watchdog import judge_watchdog
@@ -222,6 +222,6 @@ def test_doctor_warns_when_no_process_pings(db: None) -> None:
 
 def test_only_the_maintenance_worker_pings(db: None) -> None:
     def pings(role: str) -> bool:
-        return "outside watchdog" in {job.name for job in _jobs_of_role(role, exits_only=False)}
+        return "outside watchdog" in {job.name for job in jobs_of_role(role, exits_only=False)}
 
     assert (pings(MAINTENANCE), pings("execution")) == (True, False)

@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 
 from common.db.sql import rows
+from common.process.scheduler import Job
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, Order
 from execution.recovery import order_polling
 from execution.recovery.order_polling import poll, wake_polls
 from execution.runtime import poll_wakes, trading_runtime
 from execution.runtime.open_work import Work
-from execution.runtime.trading_runtime import BackgroundJob
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -174,12 +174,10 @@ def test_woken_account_does_not_wait_for_the_answers_of_others(
 def test_job_of_a_long_interval_runs_when_it_is_woken(
     resting: Order, polled_broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
-    runtime.open_work.update(Work(0))  # it sleeps also because nothing is known to be open
+    runtime.open_work.update(Work(0))  # it is far from due: nothing is known to be open
     runtime.start_background_jobs(
-        [BackgroundJob("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls)]
+        [Job("order polling", NEVER, poll, Work.TRADES, poll_wakes.polls)]
     )
     polled_broker.execute(polled_broker.tickets[0])
     wake_polls([resting.connection_id])
     until(lambda: is_filled(resting))
-    runtime.drain()
-    poll_wakes.polls.set()  # so that the job ends before the next test

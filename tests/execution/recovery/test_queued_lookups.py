@@ -8,13 +8,13 @@ from common.clocks import machine_time
 from common.db.sql import rows, run
 from connections.models import ExecutionConnection
 from connections.session_lanes import held_lanes_parameters
-from execution import startup
+from execution import job_table
+from execution.job_table import OrphanRecovery
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
-from execution.startup import OrphanRecovery
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.busy_host import give_up_queued, occupied
@@ -99,14 +99,14 @@ def test_look_up_that_a_dead_process_had_claimed_is_due(claimed_elsewhere: Order
 def test_trading_process_releases_a_dead_processes_look_ups_every_five_seconds(
     claimed_elsewhere: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(startup, "UNSENT_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(job_table, "UNSENT_PATIENCE_SECONDS", 0.0)
     take_over = OrphanRecovery()
     take_over.run()
     end_its_process()
     take_over.run()
     assert due_elsewhere() == [], "it has looked a moment ago"
     now = machine_time()
-    monkeypatch.setattr("execution.startup.machine_time", lambda: now + 6)
+    monkeypatch.setattr("execution.job_table.machine_time", lambda: now + 6)
     take_over.run()
     assert due_elsewhere() == [claimed_elsewhere.pk]
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from common.db.sql import rows, run
 from connections.models import ExecutionConnection
-from execution import startup
+from execution import job_table
 from execution.disaster_recovery import restore_detector
 from execution.disaster_recovery.restore_detector import RestoreDetector
 from execution.dispatch.journal_folder import journal_folder
@@ -117,11 +117,11 @@ def test_nothing_is_due_again_while_the_database_may_have_been_restored(
     entry: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     died(entry)
-    monkeypatch.setattr("execution.startup.restore_detector.is_suspect", lambda: True)
-    startup._return_unsent_orders()
+    monkeypatch.setattr("execution.job_table.restore_detector.is_suspect", lambda: True)
+    job_table._return_unsent_orders()
     assert state(entry)[0] == "SUBMITTING"
-    monkeypatch.setattr("execution.startup.restore_detector.is_suspect", lambda: False)
-    startup._return_unsent_orders()
+    monkeypatch.setattr("execution.job_table.restore_detector.is_suspect", lambda: False)
+    job_table._return_unsent_orders()
     assert state(entry)[0] == "PENDING"
 
 
@@ -135,7 +135,7 @@ def test_nothing_is_due_again_in_a_database_that_is_behind(
     monkeypatch.setattr(restore_detector, "_detector", detector)
     detector.check()
     rows("SELECT setval('fillcast_mark', last_value - 1) FROM fillcast_mark")
-    startup._return_unsent_orders()
+    job_table._return_unsent_orders()
     assert detector.is_suspect
     assert state(entry)[0] == "SUBMITTING"
 
@@ -146,7 +146,7 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
 ) -> None:
     """Else it would have all of them looked up."""
     is_asked, returned = threading.Event(), threading.Event()
-    monkeypatch.setattr(startup, "_unsent_returned", returned)
+    monkeypatch.setattr(job_table, "_unsent_returned", returned)
 
     def wait(_: float) -> bool:
         is_asked.set()
@@ -155,11 +155,11 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
     monkeypatch.setattr(returned, "wait", wait)
     died(entry)
     run("DELETE FROM execution_workerlease")
-    recovery = threading.Thread(target=startup.OrphanRecovery().run)
+    recovery = threading.Thread(target=job_table.OrphanRecovery().run)
     recovery.start()
     until(lambda: is_asked.is_set() or not recovery.is_alive())
     assert state(entry)[0] == "SUBMITTING"
-    startup._return_unsent_before_others()
+    job_table._return_unsent_before_others()
     recovery.join(60)
     assert not recovery.is_alive()
     assert state(entry)[0] == "PENDING"
@@ -169,8 +169,8 @@ def test_process_that_starts_after_the_lease_reads_the_journal_first(
 def test_orders_of_the_dead_do_not_wait_for_a_disk(
     entry: Order, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(startup, "_unsent_returned", threading.Event())
-    monkeypatch.setattr(startup, "UNSENT_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(job_table, "_unsent_returned", threading.Event())
+    monkeypatch.setattr(job_table, "UNSENT_PATIENCE_SECONDS", 0.1)
     run("DELETE FROM execution_workerlease")
-    startup.OrphanRecovery().run()
+    job_table.OrphanRecovery().run()
     assert state(entry)[0] == "UNKNOWN"

@@ -13,8 +13,10 @@ from common.clocks import machine_time
 from connections.models import DataConnection, ExecutionConnection
 from execution import startup
 from execution.dispatch.deferred_reports import DEFER_SECONDS
+from execution.job_table import jobs_of_role
 from execution.models import DriftItem, Order
 from execution.runtime import event_stream
+from execution.runtime.event_news import news
 from execution.runtime.event_stream import PAGE_SIZE, drain_before_comparison, drain_events
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
@@ -25,6 +27,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.fake_broker_book import Ticket
 from tests.execution.recovery.test_sweeps import sent
 from tests.prices.sources import Source, at, quote, source
+from tests.until import until
 
 __all__ = ["source"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("runtime")]
@@ -153,19 +156,18 @@ def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
 
     factories.account(feed)
     monkeypatch.setattr(broker, "events", hang)
-    startup._paper_events.take()
+    news.take()
     broker_connection = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
     broker_connection.step(at(100))
     assert asked == []
-    startup._paper_events.wait(120)
-    assert startup._paper_events.take()
+    until(news.take)
 
 
 def test_paper_events_caused_by_real_prices_are_applied_at_once(
     tickets: list[Ticket], broker: FakeBroker
 ) -> None:
     broker.publish(broker.execute(tickets[0]))
-    [job] = [j for j in startup._background_jobs(exits_only=True) if j.name == "paper events"]
+    [job] = [j for j in jobs_of_role("exits", exits_only=True) if j.name == "events"]
     assert job.alarm is not None
     job.alarm.take()
     startup.on_quotes_at_paper()

@@ -1,8 +1,6 @@
 """Jobs sleep while nothing is open, and see new work as soon as if they looked for themselves."""
 
 import re
-import threading
-import time
 from functools import partial
 from typing import Any
 
@@ -11,18 +9,14 @@ from django.db import OperationalError
 
 from common.db.sql import rows, run
 from common.operational.current import settings_now
+from common.process.scheduler import Job, pace
 from connections.models import ExecutionConnection, KillSwitch, LossLimit, TradingPreset
-from execution import startup
+from execution.job_table import jobs_of_role
 from execution.models import TERMINAL, Status
 from execution.runtime import open_work
 from execution.runtime.open_work import OPEN_WORK, OpenWork, Work, read_open_work
 from execution.runtime.stream_lease import drain_once
-from execution.runtime.trading_runtime import (
-    BackgroundJob,
-    TradingRuntime,
-    pace,
-    seconds_between_reads,
-)
+from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
@@ -46,58 +40,37 @@ def no_linger(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_work_is_read_as_often_as_the_quickest_job_that_sleeps_runs(
     role: str, exits_only: bool
 ) -> None:
-    jobs = startup._jobs_of_role(role, exits_only)
-    seconds = seconds_between_reads(jobs)
-    assert seconds is not None
+    jobs = jobs_of_role(role, exits_only=exits_only)
     sleeping = [job for job in jobs if job.work not in (None, Work.LANES)]
     assert sleeping
-    assert all(seconds <= pace(job.seconds) for job in sleeping)
-    assert seconds <= 1.0
+    assert all(pace(job) >= open_work.READ_SECONDS for job in sleeping)
 
 
 @pytest.mark.parametrize(("role", "exits_only"), ROLES)
 def test_what_keeps_leases_alarms_and_restores_never_sleeps(role: str, exits_only: bool) -> None:
-    awake = {job.name for job in startup._jobs_of_role(role, exits_only) if job.work is None}
-    expected = {"restore detector", "paper events"}
+    awake = {job.name for job in jobs_of_role(role, exits_only=exits_only) if job.work is None}
+    expected = {"restore detector", "held prices"}
     if role != "execution":
-        expected |= {"overdue level scan", "late scheduler alarm"}
+        expected |= {"scheduler watch", "times in the future"}
     if not exits_only:
         expected.add("waiting alerts")
     assert expected <= awake
 
 
-@pytest.mark.django_db(transaction=True)
-def test_unknown_counts_as_open_and_a_job_wakes_at_once(no_linger: None) -> None:
-    work = OpenWork()
-    assert work.wait(Work.ORDERS, 0)
-    work.update(Work(0))
-    began = time.monotonic()
-    assert work.wait(Work.ORDERS, 0.05)  # the longest sleep is over: it looks for itself
-    assert time.monotonic() - began >= 0.05
-    waking = threading.Timer(0.1, lambda: work.update(Work.POSITIONS))
-    waking.start()
-    began = time.monotonic()
-    assert work.wait(Work.TRADES, 90)
-    assert time.monotonic() - began < 60
+JOB = Job("one", 1.0, lambda: None, Work.TRADES)
 
 
-def test_job_of_other_work_sleeps_on(no_linger: None) -> None:
-    work = OpenWork()
+def test_job_is_postponed_until_there_is_work_of_its_kinds(no_linger: None) -> None:
+    changes: list[Work] = []
+    work = OpenWork(lambda: changes.append(work.open))
+    assert work.postponed(JOB, True) == 0  # what is not known counts as open
     work.update(Work.LIMITS)
-    began = time.monotonic()
-    work.wait(Work.TRADES, 0.2)
-    assert time.monotonic() - began >= 0.2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_end_wakes_all_jobs_for_good(no_linger: None) -> None:
-    work, ended = OpenWork(), []
-    work.update(Work(0))
-    sleeper = threading.Thread(target=lambda: ended.append(work.wait(Work.ALL, 30)))
-    sleeper.start()
-    work.end()
-    sleeper.join(60)
-    assert ended == [False]
+    assert work.postponed(JOB, True) == open_work.LONGEST_SLEEP_SECONDS
+    assert work.postponed(JOB._replace(work=None), True) == 0
+    assert changes == []
+    work.update(Work.POSITIONS)
+    assert work.postponed(JOB, True) == 0
+    assert changes == [Work.POSITIONS]
 
 
 def test_work_lingers_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,60 +100,44 @@ def test_failed_read_counts_as_open(no_linger: None, monkeypatch: pytest.MonkeyP
 
 
 # ---- a machine that does not keep up ------------------------------------------------------------
-def behind(due_for: float) -> OpenWork:
-    """Return what a process has read while an order has been due for so long."""
-    run(
-        "UPDATE execution_order SET due_at = clock_timestamp() - make_interval(secs => %s)",
-        (due_for,),
-    )
-    work = OpenWork()
-    work.read()
-    return work
+YIELDING = Job("one", 1.0, lambda: None, gives_way=True)
 
 
 @pytest.mark.django_db
 def test_job_gives_way_until_due_orders_have_gone(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
-    work, went_on = behind(open_work.BEHIND_SECONDS + 1), threading.Event()
-
-    def run_job() -> None:
-        assert work.give_way(threading.Event())
-        went_on.set()
-
-    job = threading.Thread(target=run_job, daemon=True)
-    job.start()
-    assert not went_on.wait(3 * open_work.GIVES_WAY_STEP)
+    changes: list[bool] = []
+    work = OpenWork(lambda: changes.append(True))
+    due_since(work, open_work.BEHIND_SECONDS + 1)
+    assert work.postponed(YIELDING, True) == open_work.GIVES_WAY_SECONDS
+    assert work.postponed(YIELDING, False) == 0  # entries may wait for its first run
+    assert work.postponed(YIELDING._replace(gives_way=False), True) == 0
+    assert changes == []
     run("UPDATE execution_order SET due_at = NULL, status = 'DENIED'")
     work.read()
-    assert went_on.wait(120)
+    assert work.postponed(YIELDING, True) == 0
+    assert changes == [True]  # it is due at once
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "due_for",
-    [1, open_work.STUCK_SECONDS + 1],
-    ids=["just due", "stuck"],
-)
+@pytest.mark.parametrize("due_for", [1, open_work.STUCK_SECONDS + 1], ids=["just due", "stuck"])
 def test_job_gives_no_way_to_stuck_orders(
     alice: ExecutionConnection, feed: Feed, due_for: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
-    monkeypatch.setattr(open_work, "GIVES_WAY_SECONDS", 600.0)
     monkeypatch.setattr(open_work, "BEHIND_SECONDS", 30.0)
-    assert behind(due_for).give_way(threading.Event())
+    work = OpenWork()
+    due_since(work, due_for)
+    assert work.postponed(YIELDING, True) == 0
 
 
-@pytest.mark.django_db
-def test_job_gives_way_for_limited_time(
-    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    factories.signal(feed)
-    monkeypatch.setattr(open_work, "GIVES_WAY_SECONDS", 0.01)
-    work, ended = behind(open_work.BEHIND_SECONDS + 1), threading.Event()
-    assert work.give_way(ended)
-    ended.set()
-    monkeypatch.setattr(open_work, "GIVES_WAY_SECONDS", 600.0)
-    assert not work.give_way(ended)
+def due_since(work: OpenWork, seconds: float) -> None:
+    """Let all orders be due for so long, and the process read it."""
+    run(
+        "UPDATE execution_order SET due_at = clock_timestamp() - make_interval(secs => %s)",
+        (seconds,),
+    )
+    work.read()
 
 
 # ---- in a process -------------------------------------------------------------------------------
@@ -197,9 +154,9 @@ def test_jobs_sleep_until_another_process_writes_an_order(
     present.start()
     present.start_background_jobs(
         [
-            BackgroundJob("orders", 0.05, partial(count, "orders"), Work.ORDERS),
-            BackgroundJob("positions", 0.05, partial(count, "positions"), Work.POSITIONS),
-            BackgroundJob("always", 0.05, partial(count, "always")),
+            Job("orders", 0.05, partial(count, "orders"), Work.ORDERS),
+            Job("positions", 0.05, partial(count, "positions"), Work.POSITIONS),
+            Job("always", 0.05, partial(count, "always")),
         ]
     )
     try:
@@ -304,17 +261,14 @@ def test_stream_is_work_once_no_process_has_drained_it_for_a_while() -> None:
 def test_events_are_read_in_time_whichever_process_drained_before() -> None:
     """An event that comes just after another process has drained, which then dies."""
     for role, exits_only in ROLES:
-        present, jobs = TradingRuntime(role), startup._jobs_of_role(role, exits_only)
-        seconds = seconds_between_reads(jobs)
-        assert seconds is not None
+        jobs, seconds = jobs_of_role(role, exits_only=exits_only), open_work.READ_SECONDS
         (events,) = (job for job in jobs if job.name == "events")
         if role == "sessions":
             assert events.work == Work.LANES
         else:
             assert events.work == Work.EVENTS | Work.TRADES
-        assert pace(events.seconds) <= settings_now().execution.poll_seconds
+        assert pace(events) <= settings_now().execution.poll_seconds
         assert settings_now().execution.poll_seconds - seconds >= seconds
-        assert present.open_work.events_after == 0.0  # until it reads
 
 
 @pytest.mark.django_db

@@ -24,6 +24,7 @@ from brokers.base import BrokerError, ReadFailed
 from brokers.types import Check, ConnectionSpec
 from common.db.sql import rows
 from common.errors import InvalidInputError
+from common.process.scheduler import Job
 from common.reason_codes import Code
 from config import settings as as_written
 from connections.health.connection_checks import run_on_process_loop, run_test
@@ -40,7 +41,7 @@ from execution.dispatch.background_calls import BackgroundCall
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.models import Order, WorkerLease
 from execution.runtime import trading_runtime
-from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime
+from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
 from signals.models import Feed
 from tests.execution import factories
@@ -107,7 +108,7 @@ def test_lease_is_renewed_while_a_job_and_the_report_writer_are_stuck(
         return "yes"
 
     present.start()
-    present.start_background_jobs([BackgroundJob(name, 0.01, wait) for name in ("one", "another")])
+    present.start_background_jobs([Job(name, 0.01, wait) for name in ("one", "another")])
     try:
         present.dispatcher.background_calls.start([BackgroundCall("k", About("h"), answer, wait)])
         assert all(
@@ -198,8 +199,7 @@ def test_jobs_start_after_the_runtime_is_set(broker: FakeBroker) -> None:
     """They used to start before it was set, and the first one failed with a warning."""
     seen: list[bool] = []
     every = [
-        BackgroundJob(f"round {n}", 0.0, lambda: seen.append(trading_runtime.is_started()))
-        for n in range(20)
+        Job(f"round {n}", 0.0, lambda: seen.append(trading_runtime.is_started())) for n in range(20)
     ]
     trading_runtime.start_runtime("test", jobs=every)
     try:
@@ -253,7 +253,7 @@ def test_job_that_outlives_its_runtime_calls_no_broker(
         stuck.wait(60)
         ask()
 
-    present = trading_runtime.start_runtime("test", jobs=[BackgroundJob("late", 0.01, late)])
+    present = trading_runtime.start_runtime("test", jobs=[Job("late", 0.01, late)])
     assert began.wait(60)
     trading_runtime.stop_runtime()
     assert not trading_runtime.is_started()

@@ -1,6 +1,7 @@
 """Events that a broker pushes are written at once."""
 
 import threading
+import time
 from collections.abc import Collection
 from decimal import Decimal as D
 
@@ -12,6 +13,7 @@ from brokers.base import BrokerAdapter
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.reconciliation.reconcile import reconcile_new
+from execution.runtime.event_news import news
 from execution.runtime.event_stream import drain_and_wait
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import execute
@@ -41,7 +43,9 @@ def test_pushed_event_is_applied_by_one_drain_of_its_type(
 
     def listen() -> None:
         while not ended.is_set():
-            session.sessions.drain_events(drain)
+            if broker_types := news.take():
+                drain(broker_types)
+            time.sleep(0.01)
         connection.close()
 
     thread = threading.Thread(target=listen)

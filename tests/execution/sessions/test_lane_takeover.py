@@ -7,13 +7,14 @@ import pytest
 from django.db import OperationalError
 
 from brokers import registry
+from common.process.scheduler import Job
 from common.reason_codes import Code
 from connections import session_lanes
 from connections.health.connection_checks import run_on_process_loop
 from connections.health.status_updates import mark_errors, mark_failures
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.reconciliation.reconcile import reconcile_new
-from execution.runtime.trading_runtime import BackgroundJob, TradingRuntime
+from execution.runtime.trading_runtime import TradingRuntime
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import lease
 
@@ -134,7 +135,7 @@ def test_running_round_opens_no_session_after_its_process_stopped(
         except session_lanes.LaneNotHeldError as error:
             refused.append(error)
 
-    present.start_background_jobs([BackgroundJob("late", 0.01, late)])
+    present.start_background_jobs([Job("late", 0.01, late)])
     assert began.wait(60)
     present.stop()
     present.dispatcher.join(120)

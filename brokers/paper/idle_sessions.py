@@ -30,9 +30,9 @@ class IdleSessions:
     `take` one, or open one; then `give_back`, or close it.
     """
 
-    def __init__(self, *, keep: int, seconds: float) -> None:
-        """keep: that many stay open for ever; others are closed once unused for `seconds`."""
-        self._keep, self._seconds = keep, seconds
+    def __init__(self, *, seconds: float) -> None:
+        """seconds: a session that is unused for so long is closed."""
+        self._seconds = seconds
         self._idle: list[_Idle] = []  # by `since`, the oldest first
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class IdleSessions:
         with self._lock:
             self._forget_parents()
             self._idle.append(_Idle(where, session, time.monotonic()))
-            if len(self._idle) > self._keep and not self._is_closing:
+            if not self._is_closing:
                 closing = threading.Thread(target=self._close_unused, daemon=True)
                 closing.name = "idle-sessions"
                 closing.start()
@@ -77,14 +77,13 @@ class IdleSessions:
             one.session.close()
 
     def _close_unused(self) -> None:
-        """Close what has not been used for long, until no more than `keep` are left."""
+        """Close what has not been used for long, until none is left."""
         while True:
             with self._lock:
                 limit = time.monotonic() - self._seconds
-                surplus = self._idle[: max(0, len(self._idle) - self._keep)]
-                old = [one for one in surplus if one.since <= limit]
+                old = [one for one in self._idle if one.since <= limit]
                 del self._idle[: len(old)]
-                self._is_closing = goes_on = len(self._idle) > self._keep
+                self._is_closing = goes_on = bool(self._idle)
                 if goes_on and not old:
                     self._all_closed.wait(self._idle[0].since - limit)
             for one in old:

@@ -1,0 +1,93 @@
+"""The jobs of a trading process get along with few threads, and leave nothing in their sessions."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.db.backends.signals import connection_created
+
+from common.db.sql import rows
+from common.process.scheduler import Job, Pool
+from execution.job_table import jobs_of_role
+from execution.runtime import trading_runtime
+from tests.execution.trading_process import running
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROLE = "exits+execution+maintenance"
+SECONDS = 4.0  # every job but those of each 20 s has run
+# Of all threads: lease, settings, reports, the pools with what waits at the same time, and this.
+MOST_SESSIONS = 14
+MOST_JOBS = 40  # 35 are aimed at: five more wait for brokers or slots, so none is a step of another
+LEFT_BEHIND = """
+SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+  (SELECT count(*) FROM pg_listening_channels()),
+  (SELECT coalesce(string_agg(name, ',' ORDER BY name), '') FROM pg_settings
+   -- The check of the audit trail sets two for its transaction. With it their values end, and not
+   -- this source.
+   WHERE source = 'session' AND NOT (setting = boot_val
+     AND name IN ('transaction_isolation', 'transaction_read_only'))),
+  (SELECT count(*) FROM pg_class WHERE relpersistence = 't'),
+  (SELECT count(*) FROM pg_cursors)
+"""
+NOTHING = (0, 0, "", 0, 0)
+
+
+@pytest.fixture
+def opened() -> Iterator[set[int]]:
+    """The sessions that the threads of this process open."""
+    pids: set[int] = set()
+
+    def note(connection: Any, **_: Any) -> None:
+        pids.add(connection.connection.info.backend_pid)
+
+    connection_created.connect(note)
+    yield pids
+    connection_created.disconnect(note)
+
+
+def test_no_job_leaves_anything_in_its_session() -> None:
+    before = trading_runtime._runtime
+    trading_runtime.start_runtime("test")
+    left: dict[str, Any] = {}
+    try:
+        for job in jobs_of_role(ROLE):
+            thread = threading.Thread(target=run_and_look, args=(job, left))
+            thread.start()
+            thread.join(60)
+    finally:
+        trading_runtime.stop_runtime()
+        trading_runtime._runtime = before
+    assert left == dict.fromkeys((job.name for job in jobs_of_role(ROLE)), NOTHING)
+
+
+def run_and_look(job: Job, left: dict[str, Any]) -> None:
+    """Run a job as its thread does; note what its session has then."""
+    try:
+        job.run()
+        with connection.cursor() as cursor:
+            cursor.execute(LEFT_BEHIND)
+            left[job.name] = cursor.fetchone()
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.processes
+def test_process_with_all_jobs_needs_few_threads_and_sessions(opened: set[int]) -> None:
+    with running(ROLE, SECONDS) as present:
+        time.sleep(SECONDS)
+        live = rows("SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)", ([*opened],))
+        assert 2 <= len(live) <= MOST_SESSIONS
+        ran = [one for one in present.jobs._jobs if one.has_run]
+        assert len(ran) > 20
+        names = {thread.name for thread in threading.enumerate()}
+        assert {"scheduler", *(pool.value[0] for pool in Pool)} <= names
+
+
+def test_processes_have_no_more_jobs_than_people_can_know() -> None:
+    roles = (ROLE, "sessions", "prices")
+    names = {job.name for role in roles for job in jobs_of_role(role, exits_only=role == "prices")}
+    of_runtime = {"process upkeep", "open work"}
+    assert len(names | of_runtime) <= MOST_JOBS
