@@ -25,6 +25,7 @@ from connections.models import (
 from demo import accounts
 from execution.models import AccountSyncState
 from ops.embedded.errors import EmbeddedError
+from signals.records.sql import ANCHORS, HEADS, LINKS, STATUS
 from users.models import User
 
 DATABASE_MARK = "Fillcast demo: everything in this database may be replaced by the next demo."
@@ -38,6 +39,7 @@ RESET_MODELS = {
     ),
     "paper": ("PaperQuote", "PaperOrder", "PaperFill", "PaperPosition", "PaperEvent"),
 }  # fmt: skip
+RECORDS = (LINKS, HEADS, ANCHORS)
 
 
 def claim_database() -> None:
@@ -62,6 +64,7 @@ def begin_market_session() -> None:
     tables = ", ".join(f'"{model._meta.db_table}"' for model in _session_models())
     run("SET CONSTRAINTS ALL IMMEDIATE")  # TRUNCATE fails with deferred checks pending
     run(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    _begin_records()
     live = ExecutionConnection.objects.live().order_by("pk").values_list("pk", flat=True)
     AccountSyncState.objects.bulk_create([AccountSyncState(connection_id=pk) for pk in live])
     for account in accounts.demo_accounts():
@@ -74,6 +77,18 @@ def begin_market_session() -> None:
         failing_since=None, unreachable_at=None, read_after=None, circuit_open_until=None,
         reconciled_at=None, test_requested_at=timezone.now(),
     )  # fmt: skip
+
+
+def _begin_records() -> None:
+    """Start the record of each feed: each link of the old one names a signal that is gone.
+
+    Only triggers may write into a record, so what refuses everybody else is off meanwhile.
+    """
+    for table in RECORDS:
+        run(f"ALTER TABLE {table} DISABLE TRIGGER fillcast_guard")
+    run(f"TRUNCATE {', '.join(RECORDS)}, {STATUS} RESTART IDENTITY")
+    for table in RECORDS:
+        run(f"ALTER TABLE {table} ENABLE TRIGGER fillcast_guard")
 
 
 def _session_models() -> Sequence[type[models.Model]]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import ProgrammingError
 from django.utils import timezone
 from nacl.public import PrivateKey
 
@@ -16,7 +17,11 @@ from connections.models import SubscriptionInterval as Interval
 from demo import accounts, reset
 from demo.seeding import seed
 from ops.embedded.errors import EmbeddedError
-from signals.models import Feed, Signal
+from signals import services
+from signals.models import Feed, RecordStatus, Signal
+from signals.records.check import anchor, store_status, verify_feed
+from signals.records.sql import HEADS
+from tests.signals.test_services import approved_feed, make
 from users.models import User
 
 
@@ -101,6 +106,23 @@ class TestSession:
             paper = PaperAccount.objects.get(number=account.number)
             assert paper.balance == account.paper["balance"]
         assert len(reset.connections_to_test()) == 152
+
+    @pytest.mark.django_db(transaction=True)
+    def test_records_of_feeds_start_with_a_session(self) -> None:
+        """Else the next check reports to operators that the last session's signals were removed."""
+        feed = approved_feed()
+        for _ in range(2):
+            services.publish(make(feed).pk, by=None)
+            assert anchor(feed.pk) is not None
+            found = verify_feed(feed.pk)
+            assert (found.wrong, found.head.number) == ([], 1)
+            store_status(feed.pk, found)
+            reset.begin_market_session()
+            found = verify_feed(feed.pk)
+            assert (found.wrong, found.head.number) == ([], 0)
+            assert not RecordStatus.objects.exists()
+        with pytest.raises(ProgrammingError, match="written by triggers only"):
+            run(f"DELETE FROM {HEADS}")
 
     def test_users_changes_apply_from_the_start_of_a_session(self) -> None:
         seed()
