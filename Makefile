@@ -65,7 +65,7 @@ schemathesis: venv ## make calls that the API's schema allows, others each time;
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
 
-test-alarms: venv ## let 53 failures of a running stack raise their alarms, each its own; half an hour
+test-alarms: venv ## let 62 failures of a running stack raise their alarms, each its own; half an hour
 	@$(PYTHON) -m pytest -m faults $(or $(T),tests/stack/test_raised_alarms.py)
 
 test-browser: venv ## use every page of a running demo in chromium, on desktop, phone, dark; screenshots in var/screenshots

@@ -23,6 +23,11 @@ class Family(NamedTuple):
 
 FAMILIES = {
     Kind.TASK: Family("task_seconds", "Celery tasks, by task and outcome.", ("task", "outcome")),
+    Kind.JOB: Family(
+        "job_trouble_seconds",
+        "Runs of background jobs that failed, began late, or took long, by job and outcome.",
+        ("job", "outcome"),
+    ),
     Kind.BROKER: Family(
         "broker_call_seconds",
         "Calls of adapters to brokers, by broker type, operation and outcome.",

@@ -1,9 +1,10 @@
 """Rate, errors and duration of tasks, brokers' calls, buses and rate limits, for `/metrics`.
 
-What a process does is added up in its memory. `stored_figures` adds that every ten seconds to rows
-that all processes share, which any web process can read; a process that is killed takes what it had
-not stored with it. Labels come from our own lists (tasks, broker types, configured buses); should
-there be more of them nevertheless, they share the series OTHER. Pure, but for its lock.
+Of background jobs only what went wrong. What a process does is added up in its memory.
+`stored_figures` adds that every ten seconds to rows that all processes share, which any web process
+can read; a process that is killed takes what it had not stored with it. Labels come from our own
+lists (tasks, jobs, broker types, configured buses); should there be more of them nevertheless, they
+share the series OTHER. Pure, but for its lock.
 """
 
 import threading
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     """What is measured."""
 
     TASK = "task"
+    JOB = "job"
     BROKER = "broker"
     BUS = "bus"
     RATE_LIMIT = "rate_limit"

@@ -15,6 +15,7 @@ import structlog
 from django.db import close_old_connections, connections
 
 from common.clocks import machine_time
+from common.process.call_figures import FAILED, FIGURES, Kind
 from common.process.job_alarm import JobAlarm
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,8 @@ IDLE_SECONDS = 30.0  # an unused thread ends, and so does its database session
 # session for each job.
 URGENT_LIMIT, ORDINARY_LIMIT, WAITING_LIMIT = 1.0, 3.0, 120.0
 WAITING_PATIENCE = 1.0  # mostly there is nothing to wait for
+HANGS_SECONDS = 30.0  # a run that goes on so long after a report is reported again
+LONG, LATE = "long", "late"
 NEVER = float("inf")
 
 
@@ -95,9 +98,11 @@ def seldom(seconds: float, step: Callable[[], object]) -> Callable[[], None]:
 
 def run_guarded(name: str, work: Callable[[], object]) -> None:
     """Do what is repeated. An error is logged, and ends the database sessions of this thread."""
+    began = machine_time()
     try:
         work()
     except Exception as error:  # any: the next run tries again
+        FIGURES.count(Kind.JOB, name, "", FAILED, machine_time() - began)
         step = getattr(work, "__qualname__", "")
         log.warning("background job failed", job=name, step=step, error=repr(error))
         connections.close_all()
@@ -105,16 +110,20 @@ def run_guarded(name: str, work: Callable[[], object]) -> None:
 
 @dataclass(eq=False, slots=True)
 class _Timed:
-    """A job with its times. next_at: when it is due by its interval. began_at: of this run."""
+    """A job with its times.
+
+    next_at: when it is due by its interval. queued_at: when it was due, while no thread has it.
+    began_at, reports: of this run.
+    """
 
     job: Job
     ended_at: float
     next_at: float
     began_at: float | None = None
-    is_queued: bool = False
+    queued_at: float | None = None
     has_run: bool = False
     is_replaced: bool = False  # its pool has one more thread
-    is_late: bool = False
+    reports: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -197,7 +206,7 @@ class Scheduler:
             self._changed.notify_all()
             for pool in self._pools.values():
                 for one in pool.queue:
-                    one.is_queued = False
+                    one.queued_at = None
                 pool.queue.clear()
             return self._changed.wait_for(
                 lambda: all(one.began_at is None for one in self._jobs), seconds
@@ -205,18 +214,19 @@ class Scheduler:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            late: list[_Timed] = []
+            long: list[tuple[Job, float]] = []
             try:
                 with self._changed:
                     now = machine_time()
                     self._looks_at = NEVER
                     for one in self._jobs:
-                        at = self._look_at(one, now, late)
+                        at = self._look_at(one, now, long)
                         self._looks_at = min(self._looks_at, at)  # or that of one that began
-                    if not late:
+                    if not long:
                         self._changed.wait(max(0.0, min(self._looks_at - now, IDLE_SECONDS)))
-                for one in late:
-                    log.warning("background job takes long", job=one.job.name, over=one.job.limit)
+                for job, took in long:
+                    log.warning("background job takes long", job=job.name, over=int(took))
+                    FIGURES.count(Kind.JOB, job.name, "", LONG, took)
             except Exception:  # any: without this thread no job would run any more
                 log.exception("jobs not started")
                 self._ended.wait(1.0)
@@ -225,10 +235,10 @@ class Scheduler:
                 for thread in pool.idle:
                     thread.is_given.set()
 
-    def _look_at(self, one: _Timed, now: float, late: list[_Timed]) -> float:
-        """Start a job if it is due; note one that is late. Return when to look at it again."""
+    def _look_at(self, one: _Timed, now: float, long: list[tuple[Job, float]]) -> float:
+        """Start a job if it is due; note one that takes long. Return when to look at it again."""
         pool = self._pools[one.job.pool]
-        if one.is_queued:
+        if one.queued_at is not None:
             return NEVER
         if one.began_at is not None:
             took = now - one.began_at
@@ -236,12 +246,11 @@ class Scheduler:
                 one.is_replaced = True
                 pool.allowed += 1
                 self._serve(pool)
-            if not one.is_late and took >= one.job.limit:
-                one.is_late = True
-                late.append(one)
-            if one.is_late:
-                return NEVER
-            return one.began_at + (one.job.limit if one.is_replaced else one.job.patience)
+            if took >= one.job.limit + one.reports * HANGS_SECONDS:
+                one.reports += 1
+                long.append((one.job, took))
+            report = one.job.limit + one.reports * HANGS_SECONDS
+            return one.began_at + (report if one.is_replaced else one.job.patience)
         due_at = one.next_at + self._postponed(one.job, one.has_run)
         alarm = one.job.alarm
         if alarm is not None:
@@ -250,7 +259,7 @@ class Scheduler:
             return due_at
         if alarm is not None:
             alarm.take()
-        one.is_queued = True
+        one.queued_at = now
         pool.queue.append(one)
         self._serve(pool)
         return NEVER
@@ -270,7 +279,10 @@ class Scheduler:
 
     def _begin(self, pool: _Threads) -> _Timed:
         one = pool.queue.popleft()
-        one.is_queued, one.began_at = False, machine_time()
+        one.began_at = machine_time()
+        if one.queued_at is not None and (waited := one.began_at - one.queued_at) >= one.job.limit:
+            FIGURES.count(Kind.JOB, one.job.name, "", LATE, waited)
+        one.queued_at = None
         self._looks_at = min(self._looks_at, one.began_at + one.job.patience)
         pool.busy += 1
         return one
@@ -289,7 +301,7 @@ class Scheduler:
         with self._changed:
             pool.busy -= 1
             pool.allowed -= one.is_replaced
-            one.began_at, one.is_replaced, one.is_late, one.has_run = None, False, False, True
+            one.began_at, one.is_replaced, one.reports, one.has_run = None, False, 0, True
             one.ended_at = machine_time()
             one.next_at = one.ended_at + pace(one.job)
             thread.given = None

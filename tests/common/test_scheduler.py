@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 
 from common.process import scheduler
+from common.process.call_figures import FIGURES, Kind
 from common.process.job_alarm import JobAlarm
 from common.process.scheduler import Job, Pool, Scheduler, steps
 from tests.until import until
@@ -49,6 +50,23 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "URGENT_LIMIT", 0.1)
     monkeypatch.setattr(scheduler, "ORDINARY_LIMIT", 0.1)
     monkeypatch.setattr(scheduler, "IDLE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def troubles() -> Iterator[Callable[[str, str], int]]:
+    """How often a job had an outcome, of those that are counted."""
+    sums: dict[tuple[str, str], int] = {}
+
+    def count(job: str, outcome: str) -> int:
+        for key, one in FIGURES.take().items():
+            if key.kind is Kind.JOB:
+                of = key.name, key.outcome
+                sums[of] = sums.get(of, 0) + sum(one.counts)
+        return sums.get((job, outcome), 0)
+
+    FIGURES.take()
+    yield count
+    FIGURES.take()
 
 
 class Count:
@@ -105,6 +123,55 @@ def test_hanging_jobs_delay_no_other(
     until(lambda: len(running(pool.value[0])) <= pool.value[1])  # what they grew by has ended
 
 
+@pytest.mark.usefixtures("short")
+def test_run_that_goes_on_is_reported_again(
+    jobs: Scheduler,
+    hang: threading.Event,
+    troubles: Callable[[str, str], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler, "HANGS_SECONDS", 0.2)
+    hung, quick = Count(), Count()
+
+    def stop() -> None:
+        hung()
+        assert hang.wait(SECONDS)
+
+    jobs.add([Job("hangs", OFTEN, stop), Job("quick", OFTEN, quick)])
+    until(lambda: troubles("hangs", "long") >= 3)
+    assert hung.runs == 1
+    hang.set()
+    goes_on(hung)
+    reported = troubles("hangs", "long")
+    goes_on(quick)
+    assert troubles("hangs", "long") == reported
+
+
+def test_job_that_begins_late_is_counted(
+    jobs: Scheduler,
+    hang: threading.Event,
+    troubles: Callable[[str, str], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler, "ORDINARY_LIMIT", 0.1)
+    monkeypatch.setattr(scheduler, "WAITING_PATIENCE", HOUR)
+    busy, waiting = Count(), Count()
+
+    def stop() -> None:
+        busy()
+        assert hang.wait(SECONDS)
+
+    threads = Pool.ORDINARY.value[1]
+    jobs.add([Job(f"busy {n}", OFTEN, stop, waits=True) for n in range(threads)])
+    until(lambda: busy.runs == threads)
+    jobs.add([Job("waits", OFTEN, waiting)])
+    until(lambda: jobs._pools[Pool.ORDINARY].queue)
+    time.sleep(0.1)
+    assert waiting.runs == 0
+    hang.set()
+    until(lambda: troubles("waits", "late") == 1)
+
+
 def test_job_that_waits_soon_takes_no_thread_of_its_pool(
     jobs: Scheduler, hang: threading.Event
 ) -> None:
@@ -121,7 +188,7 @@ def test_job_that_waits_soon_takes_no_thread_of_its_pool(
     goes_on(other)
 
 
-def test_failure_is_of_one_run(jobs: Scheduler) -> None:
+def test_failure_is_of_one_run(jobs: Scheduler, troubles: Callable[[str, str], int]) -> None:
     tried, other = Count(), Count()
 
     def fail() -> None:
@@ -131,6 +198,8 @@ def test_failure_is_of_one_run(jobs: Scheduler) -> None:
     jobs.add([Job("fails", OFTEN, fail), Job("goes on", OFTEN, other)])
     goes_on(tried)
     goes_on(other)
+    assert troubles("fails", "failed") >= 3
+    assert troubles("goes on", "failed") == 0
 
 
 def test_failed_step_stops_no_other() -> None:

@@ -41,6 +41,8 @@ SUBMIT = (
     'fillcast_broker_call_seconds_bucket{broker="ibkr",operation="submit",outcome="ok",le="%s"}'
 )
 TASKS = 'fillcast_task_seconds_count{task="ExecuteSignal",outcome="%s"}'
+LONG = 'fillcast_job_trouble_seconds_count{job="journals",outcome="long"}'
+SHORTER = 'fillcast_job_trouble_seconds_bucket{job="journals",outcome="long",le="30.0"}'
 WAITS = 'fillcast_rate_limit_wait_seconds_count{limit="ibkr",purpose="entry",outcome="%s"}'
 LEFT = 'fillcast_certificate_seconds_left{file="/ca.pem",used_as="ca of nats://h"}'
 QUIET = {
@@ -72,6 +74,7 @@ QUIET = {
     'fillcast_hosts{broker="ibkr"}': "20x130",
     SUBMIT % "2.5": "0+100x130", SUBMIT % "5.0": "0+100x130", SUBMIT % "+Inf": "0+100x130",
     TASKS % "ok": "0+100x130", TASKS % "failed": "0+1x130",
+    LONG: "0+5x130", SHORTER: "0+5x130",  # of many runs none goes on
     WAITS % "ok": "0+100x130", WAITS % "refused": "0+1x130",
     'fillcast_bus_lag_seconds{bus="nats://h"}': "4x130",
     'fillcast_bus_paused{bus="nats://h"}': NONE,
@@ -126,6 +129,7 @@ FAILURES = {
     "OrdersSentSlowly": {SUBMIT % "2.5": "0+50x130"},
     "RateLimitsUsedUp": {WAITS % "refused": "0+20x130"},
     "TasksFail": {TASKS % "failed": "0+20x130"},
+    "JobHangs": {LONG: "1x2 2x2 3x2 4x2 5x120", SHORTER: "1x130"},
     "BusBehind": {'fillcast_bus_lag_seconds{bus="nats://h"}': "301x130"},
     "BusRefusesEvents": {'fillcast_bus_dead_letters{bus="nats://h"}': GOOD},
     "BusNotReceived": {'fillcast_bus_not_received_seconds{bus="nats://h#signals"}': "31x130"},

@@ -87,6 +87,15 @@ def scheduler_is_killed(stack: WatchedStack) -> Iterator[Callable[[], object]]:
         )
 
 
+@raises("JobHangs", seen_after=60, late="a job may wait for half a minute, and then for another")
+def job_hangs(stack: WatchedStack) -> Iterator[Callable[[], object]]:
+    yield lambda: stack.rows(
+        "INSERT INTO common_callfigure AS f (kind, name, operation, outcome, seconds, counts)"
+        " VALUES ('job', 'journals', '', 'long', 33, array_fill(0, ARRAY[11]) || 1)"
+        " ON CONFLICT (kind, name, operation, outcome) DO UPDATE SET counts[12] = f.counts[12] + 1"
+    )
+
+
 @raises(
     "NoPricesProcess",
     "PricesStopped",
