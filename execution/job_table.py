@@ -13,7 +13,7 @@ from alerts.selectors import any_bot_listens
 from common.clocks import machine_time
 from common.db.table_statistics import analyze_new_tables
 from common.operational.current import settings_now
-from common.process.scheduler import Job, Pool, seldom, steps
+from common.process.jobs import Job, Pool, seldom, steps
 from connections import session_lanes
 from connections.services import (
     alarm_silent_sources,

@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from common.clocks import machine_time
 from common.db.sql import Query, periodic_rows, rows
 from common.operational.current import settings_now
-from common.process.scheduler import Job
+from common.process.jobs import Job
 from connections.selectors import ANY_HALT_TO_CARRY_OUT_SQL, ANY_LOSS_LIMIT_SQL
 from connections.session_lanes import held_lanes
 from execution.base.statements import ALL_PENDING_SQL

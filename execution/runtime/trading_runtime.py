@@ -20,7 +20,8 @@ from common.db.sql import exchange, run
 from common.operational.current import follow, settings_now
 from common.process import stored_figures
 from common.process.free_memory import RELEASED_EVERY_SECONDS, release_free_memory
-from common.process.scheduler import Job, Pool, Scheduler, run_guarded, seldom, steps
+from common.process.jobs import Job, Pool, run_guarded, seldom, steps
+from common.process.scheduler import Scheduler
 from common.reason_codes import Code
 from connections import session_lanes
 from connections.selectors import ANY_WINDOW, OPEN_HOSTS, windows_open_now

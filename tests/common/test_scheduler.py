@@ -13,7 +13,8 @@ from django.db import connection
 from common.process import scheduler
 from common.process.call_figures import FIGURES, Kind
 from common.process.job_alarm import JobAlarm
-from common.process.scheduler import Job, Pool, Scheduler, steps
+from common.process.jobs import Job, Pool, steps
+from common.process.scheduler import Scheduler
 from tests.until import until
 
 SECONDS = 60.0
@@ -47,8 +48,8 @@ def jobs(ended: threading.Event, hang: threading.Event) -> Iterator[Scheduler]:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "URGENT_LIMIT", 0.1)
-    monkeypatch.setattr(scheduler, "ORDINARY_LIMIT", 0.1)
+    monkeypatch.setattr("common.process.jobs.URGENT_LIMIT", 0.1)
+    monkeypatch.setattr("common.process.jobs.ORDINARY_LIMIT", 0.1)
     monkeypatch.setattr(scheduler, "IDLE_SECONDS", 0.3)
 
 
@@ -153,8 +154,8 @@ def test_job_that_begins_late_is_counted(
     troubles: Callable[[str, str], int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler, "ORDINARY_LIMIT", 0.1)
-    monkeypatch.setattr(scheduler, "WAITING_PATIENCE", HOUR)
+    monkeypatch.setattr("common.process.jobs.ORDINARY_LIMIT", 0.1)
+    monkeypatch.setattr("common.process.jobs.WAITING_PATIENCE", HOUR)
     busy, waiting = Count(), Count()
 
     def stop() -> None:

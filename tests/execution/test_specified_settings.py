@@ -15,7 +15,7 @@ from common.operational import store
 from common.operational.current import settings_now
 from common.operational.reading import parse
 from common.permissions import Role
-from common.process.scheduler import pace
+from common.process.jobs import pace
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution import tasks

@@ -17,7 +17,7 @@ from brokers.types import CloseCause, Quote
 from common.clocks import machine_time, market_now
 from common.db.sql import database_now, run
 from common.process import job_alarm
-from common.process.scheduler import Job
+from common.process.jobs import Job
 from connections.models import ExecutionConnection
 from execution import job_table, startup
 from execution.job_table import jobs_of_role

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from common.db.sql import rows
-from common.process.scheduler import Job
+from common.process.jobs import Job
 from connections.models import ExecutionConnection
 from execution.models import AccountSyncState, Order
 from execution.recovery import order_polling

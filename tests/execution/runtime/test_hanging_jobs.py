@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from common.process.scheduler import Job
+from common.process.jobs import Job
 from execution import startup
 from execution.job_table import jobs_of_role
 from tests.execution.trading_process import running

@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.db.backends.signals import connection_created
 
 from common.db.sql import rows
-from common.process.scheduler import Job, Pool
+from common.process.jobs import Job, Pool
 from execution.job_table import jobs_of_role
 from execution.runtime import trading_runtime
 from tests.execution.trading_process import running

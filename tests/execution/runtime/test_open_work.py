@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 from common.db.sql import rows, run
 from common.operational.current import settings_now
-from common.process.scheduler import Job, pace
+from common.process.jobs import Job, pace
 from connections.models import ExecutionConnection, KillSwitch, LossLimit, TradingPreset
 from execution.job_table import jobs_of_role
 from execution.models import TERMINAL, Status

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.process.scheduler import pace
+from common.process.jobs import pace
 from execution.job_table import jobs_of_role
 from tests.operational import set_setting
 

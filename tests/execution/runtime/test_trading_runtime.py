@@ -24,7 +24,7 @@ from brokers.base import BrokerError, ReadFailed
 from brokers.types import Check, ConnectionSpec
 from common.db.sql import rows
 from common.errors import InvalidInputError
-from common.process.scheduler import Job
+from common.process.jobs import Job
 from common.reason_codes import Code
 from config import settings as as_written
 from connections.health.connection_checks import run_on_process_loop, run_test

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 
 from brokers import registry
-from common.process.scheduler import Job
+from common.process.jobs import Job
 from common.reason_codes import Code
 from connections import session_lanes
 from connections.health.connection_checks import run_on_process_loop
