@@ -13,7 +13,7 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 from uuid import UUID
 
-from analytics.results.statistics import ReturnStatistics, drawdowns, return_statistics
+from analytics.results.statistics import ReturnStatistics, drawdowns, grown, return_statistics
 from common.money import DIGITS, divide, to_stored
 from connections.selectors import EquityReading
 
@@ -203,7 +203,7 @@ def chained(readings: Sequence[EquityReading]) -> Decimal | None:
             if before.equity <= 0:
                 continue
             net = after.equity - after.deposits + after.withdrawals
-            growth = (ONE if growth is None else growth) * net / before.equity
+            growth = grown(ONE if growth is None else growth, net / before.equity)
         return None if growth is None else to_stored(growth - ONE)
 
 

@@ -149,8 +149,14 @@ def total_return(returns: Iterable[Decimal]) -> Decimal:
     with localcontext(prec=2 * DIGITS):
         growth = ONE
         for value in returns:
-            growth *= ONE + value
+            growth = grown(growth, ONE + value)
         return to_stored(growth - ONE)
+
+
+def grown(growth: Decimal, factor: Decimal) -> Decimal:
+    """Return a growth after one more part. Once all is lost it stays: of nothing nothing grows, and
+    below 0 the sign would turn each later gain into a loss."""
+    return growth * factor if growth > 0 else growth
 
 
 def max_drawdown(returns: Iterable[Decimal]) -> Decimal:
@@ -164,7 +170,7 @@ def drawdowns(returns: Iterable[Decimal]) -> list[Decimal]:
     with localcontext(prec=2 * DIGITS):
         growth = highest = ONE
         for value in returns:
-            growth *= ONE + value
+            growth = grown(growth, ONE + value)
             highest = max(highest, growth)
             found.append(to_stored(growth / highest - ONE))
     return found

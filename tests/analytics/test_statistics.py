@@ -1,16 +1,20 @@
 """Statistics against values that quantstats computed, and where they are not defined."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.results import statistics
+from analytics.results.equity import chained
 from analytics.results.statistics import TradeSums
+from connections.selectors import EquityReading
 from tests.analytics import results_oracle
 
 GOLDEN = json.loads((Path(__file__).parent / "data/quantstats-0.0.86.json").read_text())["series"]
@@ -71,6 +75,29 @@ def test_calmar_needs_a_month_and_a_drawdown() -> None:
     assert statistics.calmar([D("0.01")] * 29).why == statistics.FEW_DAYS_A_YEAR
     assert statistics.calmar([D("0.01")] * 30).why == statistics.NO_DRAWDOWN
     assert statistics.calmar([D(-1)] * 30).why == statistics.ALL_LOST
+
+
+@pytest.mark.parametrize("lost", ["-1", "-1.5"])
+@pytest.mark.parametrize("later", ["0.1", "-0.5", "-1.5"])
+def test_nothing_changes_the_return_of_an_account_that_has_lost_all(lost: str, later: str) -> None:
+    series = [D("0.5"), D(lost), D(later)]
+    total = D("1.5") * (1 + D(lost)) - 1
+    assert statistics.total_return(series) == statistics.total_return(series[:2]) == total
+    assert statistics.drawdowns(series)[1:] == [D(lost)] * 2
+
+
+def test_deposit_after_a_total_loss_of_the_same_day_hides_none_of_it() -> None:
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+
+    def reading(hour: int, equity: int, deposits: int = 0) -> EquityReading:
+        return EquityReading(
+            UUID(int=1), at.date(), at + timedelta(hours=hour), D(equity), D(equity), D(deposits),
+            D(0), D(0), hour == 0, False,
+        )  # fmt: skip
+
+    lost = [reading(0, 1_000), reading(1, -500)]
+    assert chained(lost) == D("-1.5")
+    assert chained([*lost, reading(2, 500, 1_000), reading(3, 250)]) == D("-1.5")
 
 
 def test_ratios_of_trades_without_a_denominator_state_why() -> None:
