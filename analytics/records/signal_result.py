@@ -67,6 +67,7 @@ class TradeState:
     open: the fraction that is open. stop_at_entry: the stop when it was entered, the risk of R.
     mark: the price at which it could be closed at `marked_at`. is_ended: nothing is open or waits.
     lost_at: since when its result is not known, as a price that it needed is not; None: it is.
+    closed_before: the fraction that CLOSEs before the entry close once it is entered.
     """
 
     sign: int
@@ -87,6 +88,7 @@ class TradeState:
     lost_at: datetime | None = None
     changed_minutes: tuple[datetime, ...] = field(default=())
     targets_done: int = 0
+    closed_before: Decimal = ZERO
 
     @property
     def is_lost(self) -> bool:
@@ -217,8 +219,10 @@ def _changed(state: TradeState, change: Change) -> TradeState:
     if change.kind == "MODIFY":
         return _modified(state, change)
     if state.entry is None:  # a CLOSE ends what waits, too
-        is_whole = change.kind == "CANCEL" or change.fraction == ONE
-        return replace(state, ended_at=change.at) if is_whole else state
+        if change.kind == "CANCEL" or change.fraction == ONE:
+            return replace(state, ended_at=change.at)
+        stays = (ONE - state.closed_before) * (ONE - change.fraction)
+        return replace(state, closed_before=ONE - stays)
     if change.kind == "CANCEL":
         return state  # what is open stays
     price = change.bid if state.sign > 0 else change.ask
@@ -272,6 +276,8 @@ def _after_bar(state: TradeState, bar: MinutePrices) -> TradeState:
         state = _after_levels(state, leaves, at, with_targets=not has_entered_now)
     if state.is_ended:
         return state
+    if has_entered_now and state.closed_before:
+        return _exit(state, Exit(at, leaves[3], state.closed_before, "close"))
     return replace(state, mark=leaves[3], marked_at=at)
 
 
@@ -302,9 +308,9 @@ def to_json(state: TradeState) -> dict[str, Any]:
 
 def from_json(values: dict[str, Any]) -> TradeState:
     """Return the state that `to_json` has stored."""
-    amounts = ("price", "sl", "entry", "stop_at_entry", "open", "mark")
+    amounts = ("price", "sl", "entry", "stop_at_entry", "open", "mark", "closed_before")
     times = ("published_at", "valid_until", "entered_at", "marked_at", "ended_at", "lost_at")
-    read: dict[str, Any] = {"lost_at": None, **values}
+    read: dict[str, Any] = {"lost_at": None, "closed_before": ZERO, **values}
     if read.pop("is_lost", False):  # stored by an earlier version, without its time
         read["lost_at"] = read["published_at"]
     for name in amounts:

@@ -124,6 +124,11 @@ def oracle(
                             break
             if entry is not None and left:
                 last, last_at = bar["bc"] if buy else bar["ac"], end
+            if entered_now and left:  # each CLOSE of a part was of what is open, so of all it fills
+                for one in seen:
+                    if one.action == "CLOSE":
+                        parts.append((last, left * one.fraction))
+                        left -= left * one.fraction
         minute = end
     if entry is None:
         expiry = end_of(opened, seen)

@@ -88,6 +88,24 @@ def test_partial_targets_modify_and_part_close_add_up() -> None:
     assert results(state) == (D(6), D("0.6"))  # R by the stop of the entry
 
 
+@pytest.mark.parametrize("version", ["present", "earlier"])
+def test_close_of_a_part_before_the_entry_closes_it_once_it_is_entered(version: str) -> None:
+    state = at_market(opened(price=D(95), comes_back=True, sl=None, targets=((D(119), D(1)),)))
+    if version == "earlier":  # stored without what it had no rule for
+        stored = to_json(state)
+        del stored["closed_before"]
+        state = from_json(stored)
+    half, fifth = (
+        Change(T + seconds * timedelta(seconds=1), "CLOSE", fraction=D(part))
+        for seconds, part in ((1, "0.5"), (2, "0.2"))
+    )
+    trade = ended(state, [bar(1, 98, 98, 92, 94), bar(2, 94, 120, 94, 119)], half, fifth)
+    assert [(one.price, one.fraction, one.reason) for one in trade.exits] == [
+        (94, D("0.6"), "close"), (119, D("0.4"), "tp"),
+    ]  # fmt: skip
+    assert results(trade)[0] == ((-1 * D("0.6") + 24 * D("0.4")) / 95 * 100).quantize(D("1e-10"))
+
+
 def test_new_targets_go_on_at_the_number_of_the_next_one() -> None:
     state = at_market(opened(targets=((D(110), D("0.5")), (D(130), D("0.5")))))
     bars = [bar(1, 98, 111, 97, 108), bar(3, 108, 116, 108, 115), bar(5, 115, 121, 114, 120)]
