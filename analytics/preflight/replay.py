@@ -59,7 +59,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Curve:
-    """The equity over time, and its deepest fall from a peak."""
+    """The equity over time, and its deepest fall from a peak: the one of the largest percent."""
 
     points: list[tuple[datetime, Decimal]] = field(default_factory=list)
     peak: Decimal = ZERO
@@ -75,9 +75,11 @@ class Curve:
         self.points.append((at, equity))
         if self.peak_at is None or equity > self.peak:
             self.peak, self.peak_at = equity, at
-        if self.peak - equity > self.deepest:
-            self.deepest, self.deepest_from, self.deepest_at = self.peak - equity, self.peak_at, at
-            self.deepest_percent = self.deepest * 100 / self.peak if self.peak > 0 else ZERO
+        fall = self.peak - equity
+        percent = fall * 100 / self.peak if self.peak > 0 else ZERO
+        if (percent, fall) > (self.deepest_percent, self.deepest):
+            self.deepest, self.deepest_percent = fall, percent
+            self.deepest_from, self.deepest_at = self.peak_at, at
         if equity > 0:
             self.most_risk_percent = max(self.most_risk_percent, risk * 100 / equity)
 

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from analytics.models import Preflight
 from analytics.preflight import jobs
 from analytics.preflight.loading import load
-from analytics.preflight.replay import Replay
+from analytics.preflight.replay import Curve, Replay
 from analytics.preflight.replay_rows import Terms
 from analytics.preflight.services import request_preflight
 from analytics.preflight.summary import summary_of
@@ -104,6 +104,15 @@ def test_trade_ends_at_its_target_by_the_prices_of_then(
     assert (row["result"], row["state"], row["basis"]) == ("100", "closed", "recorded")
     assert row["sent"] == "10000"
     assert not Order.objects.exists()
+
+
+def test_deepest_drawdown_is_the_largest_part_of_its_peak() -> None:
+    """A smaller fall of a grown account does not hide that half of the first money was lost."""
+    curve = Curve()
+    for hour, equity in enumerate((1_000, 500, 10_000, 9_000)):
+        curve.add(T + timedelta(hours=hour), D(equity), D(0))
+    assert (curve.deepest_percent, curve.deepest) == (50, 500)
+    assert (curve.deepest_from, curve.deepest_at) == (T, T + timedelta(hours=1))
 
 
 def test_close_of_half_and_a_later_stop_are_followed(
