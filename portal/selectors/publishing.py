@@ -12,8 +12,10 @@ from connections.selectors import Followers, followers_of
 from portal.selectors.halts import Halt, halts_affecting
 from signals.checks.price_guard import notice
 from signals.models import Action, Approval, ApprovalRequest, Feed, RequestOutcome, Signal
+from signals.open_signals import all_open_signals, closed_by_feed
 from signals.publishing.preview import FEW, Outcome, Preview
 from users.models import User
+from users.tenancy import for_all_tenants
 
 A_PAGE, MOST_WAITING, MOST_TRADES = 30, 50, 200
 _VERBS = {
@@ -131,6 +133,13 @@ def open_trades_of(feed: Feed) -> QuerySet[Signal]:
     )
     opened = feed.signals.filter(action=Action.OPEN, published_at__isnull=False, cancelled_at=None)
     return opened.filter(~Exists(closes)).order_by("-published_at")
+
+
+def unended_trades(feed: Feed) -> int:
+    """Return how many trades of a feed are open or wait on any account, and are not closed by it."""
+    with for_all_tenants():  # followers are other tenants; only how many trades leaves this
+        ids = {trade.id for trade in all_open_signals(feed.pk)}
+        return len(ids - closed_by_feed(ids))
 
 
 def reach_points(user: User, signal: Signal, preview: Preview) -> list[Consequence]:

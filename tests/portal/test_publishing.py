@@ -449,3 +449,18 @@ def test_archive_says_what_it_ends(world: World, signed_in: SignedIn, as_web: No
     assert world.own.archived_at is not None
     draft = at("publishing_draft_publish", world.own, pk=world.draft.pk)
     assert "The feed is archived." in html_of(client.get(draft))
+
+
+def test_archive_says_that_open_trades_cannot_be_closed_afterwards(
+    world: World, signed_in: SignedIn, request: pytest.FixtureRequest
+) -> None:
+    waiting = signal(world.own, market_now(), currency_pair="EUR/USD", direction="BUY")
+    order(world.mt5, waiting, status="SUBMITTED", quantity=Decimal(1_000))
+    over = signal(world.own, market_now(), currency_pair="GBP/USD", direction="BUY")
+    order(world.mt5, over, status="CANCELLED")
+    request.getfixturevalue("as_web")
+    sentence = "1 of its trades is open or waiting. It can close or change none afterwards"
+    page = at("publishing_archive", world.own)
+    assert sentence in html_of(signed_in(world.alice).get(page))
+    for_gold = html_of(signed_in(world.paula).get(at("publishing_archive", world.breakout)))
+    assert "of its trades" in for_gold  # on accounts of others

@@ -19,6 +19,7 @@ from portal.selectors.publishing import (
     my_feeds,
     own_feed,
     published_page,
+    unended_trades,
     unpublished,
 )
 from portal.views.publishing.common import address, feed_page
@@ -160,6 +161,12 @@ def archive(request: HttpRequest, *, slug: str) -> HttpResponse:
             for text in feeds.withdrawn_by(found, {"archived_at": market_now()})
         ),
     ]
+    if count := unended_trades(found):
+        text = (
+            f"{count:,} of its trades {'is' if count == 1 else 'are'} open or waiting. "
+            "It can close or change none afterwards: close first what is to end."
+        )
+        points.append(Consequence("attention", text))
     if found.draft_count:  # type: ignore[attr-defined]
         text = f"Its {found.draft_count:,} drafts can no longer be published."  # type: ignore[attr-defined]
         points.append(Consequence("cancelled", text))
