@@ -198,7 +198,8 @@ def _rule_of(position: RuledPosition, sign: Decimal, best: Decimal) -> _Rule:
     level: Decimal | None = None
     if has_break_even and not position.break_even_done:
         offset = in_price(position.break_even_offset, position.break_even_unit)
-        level = divide(entry + offset, tick).to_integral_value(ROUND_FLOOR) * tick
+        # Upwards, as `price_rounding.round_level_price`: a tick below would be a loss.
+        level = divide(entry + offset, tick).to_integral_value(ROUND_CEILING) * tick
     resumes = None if position.resumes_beyond is None else sign * position.resumes_beyond
     is_set_by_others = position.sl != position.known_stop
     if is_set_by_others:

@@ -74,6 +74,27 @@ def test_break_even_at_its_edge(fields: dict[str, Any], price: str, stop: str | 
     assert found.kind == (MoveKind.BREAK_EVEN if stop else None)
 
 
+@pytest.mark.parametrize("at_broker", [True, False])
+@pytest.mark.parametrize(
+    ("side", "entry", "offset", "price", "stop"),
+    [
+        ("BUY", "1.10003", None, "1.1021", "1.1001"),
+        ("SELL", "1.10003", None, "1.098", "1.1"),
+        ("BUY", "1.10003", "1.5", "1.1021", "1.1002"),  # 1.10018
+        ("SELL", "1.10003", "1.5", "1.098", "1.0998"),  # 1.09988
+    ],
+)
+def test_break_even_between_two_ticks_loses_nothing(
+    side: str, entry: str, offset: str | None, price: str, stop: str, at_broker: bool
+) -> None:
+    one = position(
+        **BREAK_EVEN, side=side, entry_price=D(entry), sl=None, tick=D("0.0001"),
+        break_even_offset=offset and D(offset), at_broker=at_broker,
+    )  # fmt: skip
+    found = after(one, price)
+    assert (found.stop, found.kind, found.break_even_done) == (D(stop), MoveKind.BREAK_EVEN, True)
+
+
 @pytest.mark.parametrize(
     ("fields", "price", "stop"),
     [
