@@ -14,7 +14,12 @@ from common.permissions import Right
 from connections.accounts.permissions import check_owner
 from connections.loss_limits.figures import AppliedLimit, limit_name
 from connections.loss_limits.rules import Breach, describe, pause_end, pause_figures
-from connections.models import ConnectionLock, ExecutionConnection, TradingPause
+from connections.models import (
+    ConnectionLock,
+    ExecutionConnection,
+    Subscription,
+    TradingPause,
+)
 from connections.trading_day import rule_of
 from events.models import EventKind
 from events.services import emit
@@ -132,7 +137,16 @@ def _emit(
             "action": pause.action,
             "until": f"{pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "",
             "subscription": pause.subscription_id,
+            "feed": _feed_of(pause),
             "by": by.get_username() if by else "",
             **({"figures": figures.as_json()} if figures else {}),
         },
     )
+
+
+def _feed_of(pause: TradingPause) -> str:
+    """Return the feed that a subscription's limit pauses; '' if the whole account is paused."""
+    if pause.subscription_id is None:
+        return ""
+    found = Subscription.objects.filter(pk=pause.subscription_id)
+    return found.values_list("feed__slug", flat=True).first() or ""

@@ -132,11 +132,12 @@ def kill_switch(event: EventContext) -> Lines:
 
 def loss_limit_reached(event: EventContext) -> Lines:
     closes = event.get("action") == "PAUSE_AND_CLOSE"
-    until = event.get("until")
+    until, feed = event.get("until"), event.get("feed")
+    of_feed = f" of the feed {feed}" if feed else ""
     return (
-        "Loss limit reached: entries are paused",
+        f"Loss limit reached: entries{of_feed} are paused",
         f"{event.get('detail')}." if event.get("detail") else "",
-        "All open positions are being closed."
+        f"All open positions{of_feed} are being closed."
         if closes
         else "Open positions stay open, with their stops and targets.",
         f"Entries resume at {until}, or earlier by hand."
@@ -146,9 +147,10 @@ def loss_limit_reached(event: EventContext) -> Lines:
 
 
 def trading_resumed(event: EventContext) -> Lines:
-    by = event.get("by")
+    by, feed = event.get("by"), event.get("feed")
     return (
-        "Entries resume after a loss limit" + (f", by {by}" if by else ""),
+        f"Entries{f' of the feed {feed}' if feed else ''} resume after a loss limit"
+        + (f", by {by}" if by else ""),
         f"{event.get('detail')}." if event.get("detail") else "",
         "Skipped signals are not executed later.",
     )

@@ -248,6 +248,25 @@ def test_risks_carry_the_trade_and_the_plan(
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("feed", "title", "closed", "resumed"),
+    [
+        ("", "Loss limit reached: entries are paused", "All open positions are being closed.",
+         "Entries resume after a loss limit"),
+        ("majors", "Loss limit reached: entries of the feed majors are paused",
+         "All open positions of the feed majors are being closed.",
+         "Entries of the feed majors resume after a loss limit"),
+    ],
+)  # fmt: skip
+def test_loss_limit_says_what_it_pauses_and_closes(
+    feed: str, title: str, closed: str, resumed: str
+) -> None:
+    reached = render(event("loss_limit.reached", action="PAUSE_AND_CLOSE", feed=feed))
+    assert title in reached.title
+    assert closed in reached.body
+    assert resumed in render(event("trading.resumed", feed=feed)).title
+
+
 def test_reached_loss_limit_carries_limit_and_value() -> None:
     words = render(event("loss_limit.reached", detail="Loss today: 512 EUR, maximum 500 EUR"))
     assert "512" in words.body

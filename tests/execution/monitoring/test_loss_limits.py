@@ -423,6 +423,7 @@ def test_limit_of_a_subscription_pauses_only_its_feed(
     closed(account, feed, "-100")
     apply_loss_limits()
     assert [pause.subscription for pause in pauses(account)] == [subscription]
+    assert Event.objects.get(kind="loss_limit.reached").payload["feed"] == feed.slug
     assert entry(account, feed).status == "SKIPPED"
     assert entry(account, other).status == "SUBMITTING"
 
