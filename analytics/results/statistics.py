@@ -43,12 +43,17 @@ class TradeSums:
 
     trades: int = 0
     wins: int = 0
-    losses: int = 0  # trades - wins - losses broke even
+    losses: int = 0
     gross_profit: Decimal = ZERO
     gross_loss: Decimal = ZERO  # a positive number
     commission: Decimal = ZERO
     swap: Decimal = ZERO
     seconds: Decimal = ZERO  # holding time of all trades together
+
+    @property
+    def broke_even(self) -> int:
+        """Trades that neither won nor lost."""
+        return self.trades - self.wins - self.losses
 
     @property
     def total(self) -> Decimal:

@@ -10,6 +10,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from analytics.models import SignalQuality
 from common.clocks import market_now
@@ -69,6 +70,14 @@ def test_page_shows_exact_figures_and_until_when_they_count(read: Read) -> None:
     assert "Macro Breakout" in page
     assert "XAU/USD" in page
     assert "What the figures mean" in page
+
+
+def test_won_lost_and_broke_even_add_up_to_the_closed_trades(world: World, read: Read) -> None:
+    closed = ExecutionPosition.objects.filter(connection=world.mt5, closed_at__isnull=False)
+    with_owner(lambda: closed.update(realized_pnl=F("commission") - F("swap")))
+    page = read("/results/?period=all")
+    assert "1 closed trade" in page
+    assert "0 won, 0 lost, 1 broke even" in page
 
 
 def test_paper_is_a_book_of_its_own(read: Read) -> None:
