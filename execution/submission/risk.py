@@ -70,16 +70,17 @@ def check(
         return Denial(
             Code.MAX_OPEN_ORDERS, Decimal(exposure.orders), Decimal(limits.max_open_orders)
         )
+    missing = _margin_denial(entry, exposure, funds)
+    if missing and funds.equity <= 0:  # a ratio to nothing has no value to show
+        return missing
     leverage = to_stored(_ratio(exposure.notional + entry.notional, funds.equity))
     if leverage > limits.max_leverage:
         value = rounded_apart(leverage, limits.max_leverage)
         return Denial(Code.MAX_LEVERAGE, value, limits.max_leverage)
     if denial := _check_symbol(entry, exposure, limits, funds):
         return denial
-    free = _free_margin(exposure, funds)
-    if entry.margin > free:
-        value = rounded_apart(entry.margin, free)
-        return Denial(Code.MARGIN, value, max(rounded_apart(free, value), ZERO))
+    if missing:
+        return missing
     if denial := trade_risk_denial(entry.risk, limits, funds):
         return denial
     at_risk = to_stored(_ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity))
@@ -126,6 +127,14 @@ def _check_symbol(
 def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Decimal:
     """Return the margin for a notional, by the instrument's rate or else the account's leverage."""
     return notional * margin_rate if margin_rate > 0 else notional / max(leverage, Decimal(1))
+
+
+def _margin_denial(entry: Entry, exposure: PortfolioExposure, funds: AccountFunds) -> Denial | None:
+    free = _free_margin(exposure, funds)
+    if entry.margin <= free:
+        return None
+    value = rounded_apart(entry.margin, free)
+    return Denial(Code.MARGIN, value, max(rounded_apart(free, value), ZERO))
 
 
 def _free_margin(exposure: PortfolioExposure, funds: AccountFunds) -> Decimal:

@@ -104,9 +104,15 @@ def test_entry_above_portfolio_risk_is_denied(held: str, passes: bool) -> None:
     assert denial == (None if passes else Denial(Code.PORTFOLIO_RISK, D("10.01"), D(10)))
 
 
-def test_account_without_equity_may_open_nothing() -> None:
-    denial = check(SMALL, PortfolioExposure(), LIMITS, FUNDS._replace(equity=D(0)))
-    assert denial == Denial(Code.MAX_LEVERAGE, D(10) ** 9, D(30))
+@pytest.mark.parametrize("equity", ["0", "-25.50"])
+@pytest.mark.parametrize("free", ["0", "10000"])  # brokers count a bonus
+def test_account_without_equity_is_told_that_it_lacks_the_margin(equity: str, free: str) -> None:
+    funds = FUNDS._replace(equity=D(equity), free_margin=D(free))
+    limits = LIMITS._replace(max_symbol_exposure_percent=D(40), max_trade_risk_percent=D(1))
+    denial = check(SMALL, PortfolioExposure(), limits, funds)
+    assert denial == Denial(Code.MARGIN, D("30.00"), D(0))
+    without_margin = SMALL._replace(margin=D(equity))
+    assert check(without_margin, PortfolioExposure(), limits, funds) is not None
 
 
 def test_limits_apply_to_an_account_with_equity_below_one() -> None:
