@@ -136,7 +136,7 @@ def open_trades_of(feed: Feed) -> QuerySet[Signal]:
 
 
 def unended_trades(feed: Feed) -> int:
-    """Return how many trades of a feed are open or wait on any account, and are not closed by it."""
+    """Return how many trades of a feed are open or wait on any account; it cannot close them."""
     with for_all_tenants():  # followers are other tenants; only how many trades leaves this
         ids = {trade.id for trade in all_open_signals(feed.pk)}
         return len(ids - closed_by_feed(ids))

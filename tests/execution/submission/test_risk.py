@@ -106,7 +106,7 @@ def test_entry_above_portfolio_risk_is_denied(held: str, passes: bool) -> None:
 
 @pytest.mark.parametrize("equity", ["0", "-25.50"])
 @pytest.mark.parametrize("free", ["0", "10000"])  # brokers count a bonus
-def test_account_without_equity_is_told_that_it_lacks_the_margin(equity: str, free: str) -> None:
+def test_entry_of_an_account_without_equity_is_denied_for_margin(equity: str, free: str) -> None:
     funds = FUNDS._replace(equity=D(equity), free_margin=D(free))
     limits = LIMITS._replace(max_symbol_exposure_percent=D(40), max_trade_risk_percent=D(1))
     denial = check(SMALL, PortfolioExposure(), limits, funds)
