@@ -22,6 +22,7 @@ from execution.reports.broker_exits_sql import (
     ClosedPosition,
     EntryRow,
 )
+from execution.reports.exit_rates import exit_rates
 from execution.reports.voided_fills import VoidedFillRow, store_voided
 from positions.close_reasons import CLOSES, CloseReason
 from positions.row_locks import lock_positions
@@ -309,15 +310,17 @@ def _new_row(report: OrderReport, closing: Closing) -> ExitRow:
 def _write(resolved: ResolvedReports) -> None:
     """Insert new rows, increase the quantity of the others, and assign the reports to them."""
     changed = {id(row): (closing, row) for _, closing, row in resolved.exits}.values()
+    reports = {id(row): report for report, _, row in reversed(resolved.exits)}
+    new = [(closing, row) for closing, row in changed if row.id is None]
+    rates = exit_rates([(closing.row, reports[id(row)]) for closing, row in new])
     records = [
-        (closing.row.id, row.leg, row.broker_order_id, row.growth, row.expected_price)
-        for closing, row in changed
-        if row.id is None
+        (closing.row.id, row.leg, row.broker_order_id, row.growth, row.expected_price, rate)
+        for (closing, row), rate in zip(new, rates, strict=True)
     ]
     grown = [(row.id, row.growth) for _, row in changed if row.id is not None and row.growth]
     if grown:
         run(GROW, columns(grown, 2))
-    inserted = rows(INSERT, columns(records, 5)) if records else []
+    inserted = rows(INSERT, columns(records, 6)) if records else []
     written = {(row.position_id, row.leg): row.id for row in inserted}
     for report, closing, row in resolved.exits:
         order_id = row.id if row.id is not None else written[closing.row.id, row.leg]

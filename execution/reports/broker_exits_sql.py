@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from common.db.sql import IdRow, Query
+from connections.selectors import account_join_sql
 from execution.base.statements import opens_position_sql
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
 from positions.joins import entry_position_join_sql, position_join_sql
@@ -23,7 +24,8 @@ class EntryRow(NamedTuple):
 
 class ClosedPosition(NamedTuple):
     """A position that a report closes. inferred_quantity: what inferred closes have closed of it,
-    which exits reported now may replace. exits: all of its exits' rows, as JSON."""
+    which exits reported now may replace. exits: all of its exits' rows, as JSON. currency: of its
+    account; None: it was not read yet."""
 
     id: int
     connection_id: str
@@ -34,6 +36,9 @@ class ClosedPosition(NamedTuple):
     tp_number: int
     inferred_quantity: Decimal
     exits: list[dict[str, Any]] | None
+    pair: str
+    price_source_id: int | None
+    currency: str | None
 
 
 class KnownFill(NamedTuple):
@@ -98,8 +103,10 @@ LOAD = Query(
     ClosedPosition,
     f"""
 SELECT p.id, p.connection_id::text, p.quantity, p.opened_quantity, p.sl, p.tp, p.tp_number,
-  coalesce(x.inferred_quantity, 0) AS inferred_quantity, x.exits
-FROM positions_executionposition p LEFT JOIN LATERAL (
+  coalesce(x.inferred_quantity, 0) AS inferred_quantity, x.exits, p.pair, p.price_source_id,
+  a.currency
+FROM positions_executionposition p {account_join_sql("p.connection_id")}
+LEFT JOIN LATERAL (
   SELECT jsonb_agg(jsonb_build_object('id', o.id, 'leg', o.leg,
       'broker_order_id', o.broker_order_id, 'filled', o.filled_quantity::text,
       'inferred', o.inferred_quantity::text, 'is_inferred_close', {IS_INFERRED_CLOSE})) AS exits,
@@ -131,10 +138,10 @@ INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priorit
 SELECT p.signal_id, p.connection_id, p.id, w.leg, 1, p.pair, p.symbol,
   CASE p.side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END,
   CASE WHEN w.leg LIKE 'sl%%' THEN 'STOP' WHEN w.leg LIKE 'tp%%' THEN 'LIMIT' ELSE 'MARKET' END,
-  'GTC', w.quantity, w.expected_price, p.pip, p.conversion_rate, 'SUBMITTED', w.broker_order_id,
-  clock_timestamp()
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
-  AS w(position_id, leg, broker_order_id, quantity, expected_price)
+  'GTC', w.quantity, w.expected_price, p.pip, coalesce(w.rate, p.conversion_rate), 'SUBMITTED',
+  w.broker_order_id, clock_timestamp()
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[])
+  AS w(position_id, leg, broker_order_id, quantity, expected_price, rate)
 {position_join_sql("w.position_id")}
 ORDER BY p.id, w.leg
 RETURNING id, position_id, leg

@@ -5,7 +5,7 @@ base currency is valued at the execution's price. If no fresh quote connects the
 fee is part of no total: it is listed in its own currency (`unconverted_fees`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -162,12 +162,19 @@ def load_fee_rates(executions: Iterable[tuple[OrderRow, Execution]]) -> FeeRates
             quote_currency = row.pair.rpartition("/")[2]
             for currency in (fill.commission_currency, quote_currency):
                 pairs.update(pairs_between(currency, row.account_currency))
-    if not pairs:
-        return FeeRates()
+    return FeeRates(fresh_quotes(sources, pairs))
+
+
+def fresh_quotes(
+    sources: Collection[int | None], pairs: Collection[str]
+) -> dict[int | None, dict[str, QuoteRow]]:
+    """Return the latest quotes that may convert money, by price source and pair."""
     quotes: dict[int | None, dict[str, QuoteRow]] = {}
-    for quote in rows(QUOTES, (array(sources - {None}), array(pairs), MAX_AGE_SECONDS)):
-        quotes.setdefault(quote.data_connection_id, {})[quote.symbol] = quote
-    return FeeRates(quotes)
+    known = [source for source in sources if source is not None]
+    if known and pairs:
+        for quote in rows(QUOTES, (array(known), array(pairs), MAX_AGE_SECONDS)):
+            quotes.setdefault(quote.data_connection_id, {})[quote.symbol] = quote
+    return quotes
 
 
 def update_unconverted_fees(order_ids: Sequence[int]) -> None:

@@ -73,6 +73,36 @@ def test_batch_may_report_an_exit_in_parts_and_repeatedly(entries: list[Order]) 
     assert ExecutionPosition.objects.get(signal=entry.signal, connection=entry.connection).closed_at
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("currency", "rate_at_exit", "seconds", "profit"),
+    [
+        ("EUR", None, 0, "12"),  # 15 USD at the exit's own 1.25, not at the entry's 1.1
+        ("GBP", "1", 0, "15"),  # at the quotes of the exit, not the entry's 0.8
+        ("GBP", "1", 61, "12"),  # too old to convert anything: the entry's
+        ("USD", None, 0, "15"),
+    ],
+)
+def test_exit_made_by_a_broker_is_converted_at_the_rate_of_the_exit(
+    feed: Feed, currency: str, rate_at_exit: str | None, seconds: int, profit: str
+) -> None:
+    account = factories.account(feed, snapshot_currency=currency)
+    factories.quote(account, "1.1", "1.1")
+    factories.quote(account, "1.25", "1.25", pair="GBP/USD")
+    factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get()
+    factories.apply(filled(entry))
+    if rate_at_exit:
+        factories.quote(account, rate_at_exit, rate_at_exit, pair="GBP/USD")
+    run(f"UPDATE prices_latestquote SET received_at = received_at - interval '{seconds} seconds'")
+    closed = factories.fill_report(entry, 100, "stop", price="1.25")
+    reported = replace(closed, broker_order_id="S", close_cause=CloseCause.STOP_LOSS)
+    assert factories.apply(reported) == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.realized_pnl) == (0, D(profit))
+
+
 @pytest.mark.django_db(transaction=True)
 def test_an_exit_that_overtook_its_entry_waits_without_a_lock(entries: list[Order]) -> None:
     """Repeated every second, it would prevent the entry's fill from being written."""
