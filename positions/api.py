@@ -256,7 +256,8 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
 def _figures(position: Any) -> PositionFigures:
     """Return the figures of a position; one that was read without price or first stop has none."""
     price = getattr(position, "current_price", None) if position.is_open else None
-    return PositionFigures(position, price, getattr(position, "first_stop", None))
+    currency = position.connection.account_currency if price is not None else ""
+    return PositionFigures(position, price, getattr(position, "first_stop", None), currency)
 
 
 def _level(position: Any, price: Decimal | None, *, is_stop: bool) -> LevelFigures | None:

@@ -27,6 +27,7 @@ class LevelFigures:
 @dataclass(frozen=True, slots=True)
 class PositionFigures:
     """The figures of a position at a price. first_stop: its entry's stop; None: it had none.
+    currency: of its account; empty: not known.
 
     1 R is the distance from the entry price to that first stop, however the stop moves later.
     """
@@ -34,6 +35,7 @@ class PositionFigures:
     position: ExecutionPosition
     price: Decimal | None
     first_stop: Decimal | None
+    currency: str
 
     @property
     def unit(self) -> Unit:
@@ -63,7 +65,11 @@ class PositionFigures:
         if self.price is not None:
             apart = (self.price - price) * self.position.broker_side.sign
             distance = self.in_units(apart if is_stop else -apart)
-        result = self._gain(price) * self.position.quantity * self.position.conversion_rate
+        result = self._gain(price) * self.position.quantity
+        if price > 0 and self.currency == self.position.pair.partition("/")[0]:
+            result = divide(result, price)  # as it will be booked: the entry's rate is old
+        else:
+            result *= self.position.conversion_rate
         return LevelFigures(price, distance, result, self.r_of(price))
 
     def in_units(self, distance: Decimal) -> Decimal:

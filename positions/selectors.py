@@ -11,6 +11,7 @@ from django.db.models.expressions import RawSQL
 
 from common.db.sql import Query, rows
 from common.fields import AmountField
+from connections.selectors import account_join_sql
 from positions.exit_minimums import exit_blocker_sql
 from positions.models import STOP_NOT_HELD, ExecutionPosition
 from prices.selectors import quote_join_sql
@@ -30,8 +31,10 @@ class OpenProfit(NamedTuple):
 
 
 CLOSING_PRICE_SQL = "CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END"
-PROFIT_SQL = """(CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END
-    * p.quantity * p.conversion_rate)"""
+# An account in the pair's base currency is paid at the price itself: the entry's rate is old.
+PROFIT_SQL = f"""(CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END
+    * p.quantity * CASE WHEN a.currency = split_part(p.pair, '/', 1)
+      THEN 1::numeric(38, 18) / nullif({CLOSING_PRICE_SQL}, 0) ELSE p.conversion_rate END)"""
 
 
 def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPosition]:
@@ -44,7 +47,9 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
     return positions.annotate(
         current_price=_at_quote(CLOSING_PRICE_SQL, AmountField()),
         price_time=_at_quote("q.time", DateTimeField()),
-        unrealized_pnl=_at_quote(f"{PROFIT_SQL}::numeric(38, 18)", AmountField()),
+        unrealized_pnl=_at_quote(
+            f"{PROFIT_SQL}::numeric(38, 18)", AmountField(), account_join_sql("p.connection_id")
+        ),
         exit_blocker=_at_quote(exit_blocker_sql(CLOSING_PRICE_SQL), CharField()),
     )
 
@@ -58,6 +63,7 @@ SELECT p.connection_id, count(*)::int AS positions,
   min(q.time) AS oldest_quote
 FROM positions_executionposition p
 LEFT {quote_join_sql("p.price_source_id", "p.pair")}
+{account_join_sql("p.connection_id")}
 WHERE p.quantity > 0 AND (%(all)s OR p.connection_id = ANY(%(connections)s::uuid[]))
 GROUP BY p.connection_id ORDER BY p.connection_id
 """,
@@ -97,10 +103,11 @@ def protection(position: ExecutionPosition) -> tuple[str, str]:
     return "unprotected", "Unprotected"
 
 
-def _at_quote(expression: str, field: "Field[Any, Any]") -> RawSQL:
+def _at_quote(expression: str, field: "Field[Any, Any]", joined: str = "") -> RawSQL:
     """Return SQL of the queryset's position p and its latest quote q as an annotation. Without a
-    quote the columns of q are NULL. It names the table, so the queryset must give it no alias."""
+    quote the columns of q are NULL. It names the table, so the queryset must give it no alias.
+    joined: what else the expression reads."""
     table = ExecutionPosition._meta.db_table
     sql = f"""SELECT {expression} FROM (SELECT {table}.*) p
-LEFT {quote_join_sql("p.price_source_id", "p.pair")}"""
+LEFT {quote_join_sql("p.price_source_id", "p.pair")} {joined}"""
     return RawSQL(sql, [], output_field=field)

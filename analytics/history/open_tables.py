@@ -63,7 +63,7 @@ def _positions(ids: Sequence[int]) -> list[Row]:
 
 
 def _position(p: Any, targets: Targets) -> Row:
-    figures = PositionFigures(p, p.current_price, None)
+    figures = PositionFigures(p, p.current_price, None, p.connection.account_currency)
     return (
         f"P-{p.pk}", p.opened_at, *_account(p.connection), p.signal.feed.name, f"S-{p.signal_id}",
         p.pair, p.symbol, p.side, p.quantity, p.opened_quantity, p.reserved, p.entry_price,

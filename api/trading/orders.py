@@ -293,7 +293,9 @@ class PositionViewSet(
         positions = positions_for(caller(self.request))
         if self.asks_for(*WITH_FIRST_STOP):
             positions = with_first_stop(positions)
-        return with_prices(positions) if self.asks_for(*WITH_PRICE) else positions
+        if self.asks_for(*WITH_PRICE):
+            positions = with_prices(positions.select_related("connection__snapshot"))
+        return positions
 
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:

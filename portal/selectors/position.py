@@ -127,6 +127,7 @@ def surroundings(view: PositionView) -> Surroundings:
             position,
             position.current_price if position.is_open else None,
             position.first_stop,
+            view.currency,
         ),
         Instrument.objects.filter(book=book, symbol=symbol).first(),
         read_halts(),

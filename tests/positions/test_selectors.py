@@ -13,6 +13,7 @@ from hypothesis.extra.django import TestCase
 
 from brokers.types import Side
 from connections.models import DataConnection, ExecutionConnection
+from positions.figures import PositionFigures
 from positions.models import ExecutionPosition
 from positions.selectors import open_profit, with_prices
 from prices.models import LatestQuote
@@ -109,6 +110,33 @@ def test_sums_by_connection_omit_and_count_unpriced_positions(source: DataConnec
     assert found[two.pk].unrealized_pnl == D(-100)
     assert open_profit([two.pk, empty.pk]) == [found[two.pk]]
     assert open_profit([]) == []
+
+
+@pytest.mark.parametrize(
+    ("currency", "side", "profit", "at_stop", "at_target"),
+    [
+        ("EUR", "BUY", "120", "-100", "312.5"),  # 150, -100 and 500 USD, each at its own price
+        ("EUR", "SELL", "-120", "100", "-312.5"),
+        ("GBP", "BUY", "75", "-50", "250"),  # no price of EUR/USD converts it: the entry's rate
+        ("", "BUY", "75", "-50", "250"),
+    ],
+)
+def test_an_account_in_the_base_currency_is_paid_at_the_price_itself(
+    source: DataConnection, currency: str, side: str, profit: str, at_stop: str, at_target: str
+) -> None:
+    owner = factories.user()
+    account = factories.connection(owner)
+    if currency:
+        factories.snapshot(account, currency)
+    quote(source, "1.25", "1.25")
+    (signal,) = factories.signals(owner, 1)
+    position(account, signal, source, side=side)
+    found = with_prices(ExecutionPosition.objects.all()).get()
+    (summed,) = open_profit([account.pk])
+    assert found.unrealized_pnl == summed.unrealized_pnl == D(profit)  # type: ignore[attr-defined]
+    figures = PositionFigures(found, None, None, found.connection.account_currency)
+    results = [figures.level(D(at), is_stop=True).result for at in ("1", "1.6")]
+    assert results == [D(at_stop), D(at_target)]
 
 
 def gain(side: Side, entry: D, bid: D, ask: D) -> Fraction:
