@@ -34,6 +34,7 @@ from brokers.rate_limits import RateLimiter
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
+MAX_NUMBER = 2**31 - 10**6  # TWS reads 32 bits, and an order of others may be near their end
 
 
 class Session:
@@ -183,6 +184,12 @@ class Session:
                 self._order_events.order_error(record, number, text)
         self.order_cache.wake_all(self.endpoint.connection_id)
 
+    def on_order_number(self, client_id: int, order_id: int) -> None:
+        """Give no new order the number of one that there is: TWS would change that one. TWS's own
+        count may go back, as when a gateway restarts while orders are on their way to it."""
+        if client_id == self.endpoint.client_id and order_id < MAX_NUMBER and self._client:
+            self._client.updateReqId(order_id + 1)
+
     def on_lost(self) -> None:
         """Handle a lost connection. If we closed it ourselves, the reason is set already."""
         if self._client is not None:
@@ -251,6 +258,8 @@ class Session:
             await open_connection(client, self.endpoint.address, self._refused, self.rate_limiter)
         client.prepare(self.timing.reply)
         self.stable_since = asyncio.get_running_loop().time()
+        for record in self.order_cache.of(self.endpoint.connection_id):
+            self.on_order_number(record.client_id, record.order_id)
         now = datetime.now(UTC)
         zone, self.wrong_zone = zone_of(
             self.endpoint.timezone, offset_of(client.greeting, now), now

@@ -17,6 +17,7 @@ from ib_async import client as ib_client
 from ib_async import decoder as ib_decoder
 
 from brokers.base import outcome_of
+from brokers.ibkr import execution_times
 from brokers.ibkr.parse import parse_order_ref
 from brokers.rate_limits import Priority, RateLimiter
 from brokers.safe_connect import connect_safely
@@ -33,6 +34,7 @@ READERS: dict[type, Callable[[str], Any]] = {
 }
 OPEN_ORDER = "5"
 REF_AT = {OPEN_ORDER: 23, "101": 22}  # field of an order's reference, in open and ended orders
+EXECUTED_AT = 15  # field of an execution's time
 RAW_LENGTH = 500  # characters kept of an invalid message
 
 
@@ -53,6 +55,11 @@ class TwsDecoder(Decoder):  # type: ignore[misc]
                 method(*(READERS[value_type](field) for value_type, field in values))
 
         return read
+
+    def execDetails(self, fields: list[str]) -> None:
+        """Read an execution, in whichever zone TWS writes its time."""
+        time = execution_times.readable(fields[EXECUTED_AT])
+        super().execDetails([*fields[:EXECUTED_AT], time, *fields[EXECUTED_AT + 1 :]])
 
     def interpret(self, fields: list[str]) -> None:
         """Read one message. If it is invalid, call `wrapper.on_malformed(raw)`; for an order that

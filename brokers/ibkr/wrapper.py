@@ -36,6 +36,9 @@ class SessionEvents(Protocol):
     def on_error(self, req_id: int, number: int, text: str) -> None:
         """Handle an error that belongs to no pending request."""
 
+    def on_order_number(self, client_id: int, order_id: int) -> None:
+        """Note the number of an order that TWS lists."""
+
     def on_lost(self) -> None:
         """Handle the end of the connection."""
 
@@ -117,6 +120,7 @@ class TwsWrapper:
             self._add_item(orderId, state)
             self._complete(orderId)
             return
+        self._listener.on_order_number(order.clientId, order.orderId)
         self._add_item(OPEN, (contract, order, state))
         self._order_events.open_order(contract, order, state.status)
 
@@ -151,6 +155,7 @@ class TwsWrapper:
         self._order_events.status(orderId, held, filled, avgFillPrice, permId, clientId)
 
     def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:
+        self._listener.on_order_number(execution.clientId, execution.orderId)
         self._add_item(reqId, (contract, execution))
         self._order_events.execution(contract, execution, is_listed=reqId in self._requests)
 
