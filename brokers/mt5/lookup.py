@@ -117,10 +117,14 @@ def _require_absence(terminal: Terminal, spec: ConnectionSpec, client_order_id: 
     """Raise ReadFailed unless no row belongs to the order and the terminal has settled."""
     magic = magic_of(client_order_id)
     begin, end = _window(market_now() - HORIZON)
-    others = [*terminal.positions(), *terminal.deals(begin, end)]
-    if any(row.magic == magic for row in others):  # a close has it from what the order opened
+    orders = [*terminal.orders(), *terminal.past_orders(begin, end)]  # also of another reason
+    deals = terminal.deals(begin, end)
+    # A close has it from what the order opened.
+    if any(row.magic == magic for row in (*orders, *terminal.positions(), *deals)):
         detail = "the terminal has its deal, but not its order yet"
         raise ReadFailed(Code.BROKER_UNREACHABLE, detail)
+    if not (deals or terminal.has_history(end)):
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "the terminal has not loaded its history yet")
     terminal.require_account(spec)
     wait = settle_seconds(spec)
     since_sent = monotonic() - terminal.order_ids.sent_at(client_order_id)

@@ -33,7 +33,8 @@ ORDER_MASKS = {
 
 
 class UnlistedSymbolError(ReadFailed):
-    """The broker has renamed or removed a symbol: nothing states how much a lot of it is."""
+    """Nothing states how much a lot of a symbol is: the broker has renamed or removed it, or the
+    terminal does not have its data yet."""
 
 
 def is_number(value: float | None) -> bool:
@@ -69,6 +70,12 @@ class Lots:
     """The units and limits of one symbol. `info`: the terminal's SymbolInfo."""
 
     info: Any
+
+    @property
+    def states_size(self) -> bool:
+        """Whether the terminal has the symbol's data: of one that it has not synchronised yet all
+        numbers are 0, and what is held of it would count as closed."""
+        return is_price(self.info.trade_contract_size)
 
     @property
     def contract(self) -> Decimal:
@@ -165,6 +172,10 @@ class Lots:
         usable.sort(key=lambda one: one not in bits or bits[one] not in mask)
         return [filling for filling in usable if filling != refused]
 
+    def needs_price(self) -> bool:
+        """Whether a market order must state the price that it is sent at (`keeps_deviation`)."""
+        return self.keeps_deviation()
+
     def keeps_deviation(self) -> bool:
         """Whether the server fills a market order within its deviation, or not at all.
 
@@ -206,8 +217,12 @@ class Lots:
         return ORDER_MASKS[order_type] in OrderMask(self.info.order_mode & 14)
 
     def instrument(self, pair: str = "") -> Instrument:
-        """Return the instrument. pair: by the owner's settings; '': derived from the symbol."""
+        """Return the instrument. pair: by the owner's settings; '': derived from the symbol.
+
+        Raises ValueError for one whose data the terminal does not have."""
         info, point = self.info, decimal(self.info.point)
+        if not (self.states_size and is_price(info.volume_step) and point > 0):
+            raise ValueError(f"the terminal has no data of {info.name} yet")
         return Instrument(
             symbol=info.name,
             pair=pair or pair_of(info),

@@ -83,8 +83,10 @@ class OrderExecutor:
         try:
             with self._outdated_symbol(account_info, request.symbol):
                 result = self._send_order(request, fields, lots, account_info, guard)
-        except (NotSent, Rejected):
+        except (NotSent, Rejected) as error:
             self.terminal.order_ids.mark_ended(request.client_order_id)
+            if isinstance(error, Rejected) and not fields["price"]:
+                raise NotSent(Code.MARKET_CLOSED, error.detail) from error
             raise
         reports = self._listed_reports(account_info, request.client_order_id, result.order)
         if not reports:
@@ -269,7 +271,9 @@ class OrderExecutor:
             tick = self.terminal.tick(self.terminal.time(self.spec, account_info), request.symbol)
             # A sale needs no ask: a thin market may have one side only.
             price = (tick.ask if request.side is Side.BUY else tick.bid) if tick else 0.0
-            if not is_price(price):
+            if not is_price(price) and is_exit(request) and not lots.needs_price():
+                price = 0.0  # the terminal may lack what its server has
+            elif not is_price(price):
                 side = "ask" if request.side is Side.BUY else "bid"
                 missing = "price" if tick is None or not (tick.bid or tick.ask) else side
                 raise NotSent(

@@ -65,6 +65,7 @@ ENDED: dict[int, tuple[ReportKind, Code | None]] = {
     OrderState.REJECTED: (ReportKind.REJECTED, Code.REJECTED_BY_BROKER),
     OrderState.EXPIRED: (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED),
 }
+WITH_REASON = frozenset(kind for kind, _ in ENDED.values())
 IMMEDIATE = dict.fromkeys((OrderKind.BUY_LIMIT, OrderKind.SELL_LIMIT), (Filling.FOK, Filling.IOC))
 
 
@@ -206,7 +207,7 @@ def order_reports(
             broker_position_id=str(position_id) if position_id else "",
             fills=with_fills,
             code=code,
-            detail=order.comment if kind is ReportKind.REJECTED else "",
+            detail=_why(order, client_order_id) if kind in WITH_REASON else "",
         )
 
     reports = [] if fills and not is_open else [report(ReportKind.ACCEPTED)]
@@ -218,6 +219,11 @@ def order_reports(
     if end[0] is ReportKind.REJECTED and not fills:
         return [report(*end)]
     return [*reports, report(*end)]
+
+
+def _why(order: Any, client_order_id: str) -> str:
+    """Return the server's words about an order's end ("[no money]"), beside our own comment."""
+    return str(order.comment).replace(client_order_id, "").strip()
 
 
 def _end_of(

@@ -190,12 +190,21 @@ class Terminal:
         count = lambda: self.api.history_deals_total(begin, end)  # noqa: E731
         return self.rows(self.api.history_deals_get, begin, end, count=count)
 
+    def has_history(self, end: int) -> bool:
+        """Whether the terminal has any deal of its account. end: server time. What an account has
+        was put in by one, so a terminal without any has not loaded its history."""
+        account_info = self.api.account_info()
+        has_money = account_info is not None and account_info.balance
+        return not has_money or bool(self.api.history_deals_total(0, end))
+
     def deals_of(self, **of: int) -> list[Any]:
         """Return the deals of an order (ticket=) or a position (position=). Raises ReadFailed."""
         return self.rows(self.api.history_deals_get, count=lambda: 0, **of)
 
     def lots(self, account_info: Any, symbol: str) -> Lots:
-        """Return a symbol's units and limits. Raises Rejected if it does not exist, ReadFailed."""
+        """Return a symbol's units and limits; the last known ones while the terminal has no data.
+
+        Raises Rejected if it does not exist, UnlistedSymbolError without any size, ReadFailed."""
         key = account_info.login, symbol
         cached = self._symbols.get(key)
         if cached is not None and monotonic() - cached[0] < LIST_SECONDS:
@@ -209,6 +218,11 @@ class Terminal:
         if not found.visible:
             self.api.symbol_select(symbol, True)  # without it there are no prices
         lots = Lots(found)
+        if not lots.states_size:
+            if cached is not None:
+                return cached[1]
+            detail = f"the terminal has no data of {symbol} yet"
+            raise UnlistedSymbolError(Code.BROKER_UNREACHABLE, detail)
         self._symbols[key] = monotonic(), lots
         return lots
 

@@ -11,9 +11,20 @@ OUT_BY = 3  # of a deal: its entry
 CANCELED, PARTIAL, FILLED, EXPIRED = 2, 3, 4, 6
 SPECIFIED = 2  # of an order's lifetime: until its expiry
 HEDGING = 2
-CREDIT = 3  # of a deal
+BALANCE, CREDIT = 2, 3  # of a deal
+OPENED_AT = 1_600_000_000_000  # milliseconds: of the first deposit
 _tickets = count(500_001)
 _deals = count(700_001)
+
+
+def _money_deal(ticket: int, amount: float, now: int, kind: int = BALANCE) -> dict[str, Any]:
+    """Return the row of a deal that is no trade. now: milliseconds."""
+    return {
+        "ticket": ticket, "order": 0, "time": now // 1000, "time_msc": now, "type": kind,
+        "entry": 0, "magic": 0, "position_id": 0, "reason": 0, "volume": 0.0, "price": 0.0,
+        "commission": 0.0, "swap": 0.0, "profit": amount, "fee": 0.0, "symbol": "",
+        "comment": "", "external_id": "",
+    }  # fmt: skip
 
 
 def continue_numbers(highest: int) -> None:
@@ -38,6 +49,8 @@ class AccountModel:
         self.history: list[dict[str, Any]] = []
         self.positions: list[dict[str, Any]] = []
         self.deals: list[dict[str, Any]] = []
+        self.opening = _money_deal(1, 10_000.0, OPENED_AT)
+        self.history_loaded = True  # after a login a terminal has none of it for a while
         self.late: set[int] = set()  # deals that history does not show yet
         self.accepted: list[dict[str, Any]] = []  # the journal: every accepted request
         self.comments: Callable[[str], str] = lambda comment: comment
@@ -244,12 +257,7 @@ class AccountModel:
             self.credit += amount
         else:
             self.balance += amount
-        self.deals.append({
-            "ticket": ticket, "order": 0, "time": now // 1000, "time_msc": now, "type": kind,
-            "entry": 0, "magic": 0, "position_id": 0, "reason": 0, "volume": 0.0, "price": 0.0,
-            "commission": 0.0, "swap": 0.0, "profit": amount, "fee": 0.0, "symbol": "",
-            "comment": "", "external_id": "",
-        })  # fmt: skip
+        self.deals.append(_money_deal(ticket, amount, now, kind))
         return ticket
 
     # ---- the market -----------------------------------------------------------------------

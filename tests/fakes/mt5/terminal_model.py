@@ -151,7 +151,7 @@ class TerminalModel:
         self._account().expire()
         return [
             one
-            for one in self._account().history
+            for one in (self._account().history if self._account().history_loaded else ())
             if begin <= one["time_done"] <= end and ticket in (0, one["ticket"])
         ]
 
@@ -165,7 +165,7 @@ class TerminalModel:
         account = self._account()
         return [
             one
-            for one in account.deals
+            for one in ((account.opening, *account.deals) if account.history_loaded else ())
             if begin <= one["time"] <= end
             and ticket in (0, one["order"])
             and position in (0, one["position_id"])
