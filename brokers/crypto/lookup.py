@@ -133,7 +133,7 @@ async def executions(
 ) -> tuple[Execution, ...]:
     """Return an order's trades as far as the exchange lists them now. order: ccxt's."""
     market, broker_order_id = client.market(symbol), str(order["id"])
-    if not parse.optional_number(order.get("filled")):
+    if parse.states_filled(order) and not parse.number(order["filled"]):
         return ()
     if client.rules.lookup is Lookup.OPEN_CLOSED:
         trades = await _kraken_trades(client, order, symbol)

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any
 
+from brokers.crypto import order_ends
 from brokers.crypto.market_steps import amount_step, price_tick
 from brokers.price_rounding import PriceGrid, step_at
 from brokers.types import (
@@ -32,7 +33,6 @@ ENDED = {
     "rejected": ReportKind.REJECTED,
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
-SELF_TRADE = "EXPIRED_IN_MATCH"  # Binance: it would have traded with another order of the account
 BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade", "Delivery"})  # Bybit's own closings
 MAX_NUMBER = Decimal(10) ** 15  # "no maximum"
 # Bybit's maximum of a market order, on perpetuals and on spot; ccxt does not read it.
@@ -198,9 +198,10 @@ def executions(
 
 
 def total(order: Mapping[str, Any], size: Decimal, now: datetime) -> Execution | None:
-    """Return one execution for all that an order without trades has filled, at its average."""
+    """Return one execution for all that an order without trades has filled, at its average; None
+    while that is not stated: exchanges write 0 for an average that they do not have yet."""
     filled = optional_number(order.get("filled")) * size
-    if not filled or not order.get("average"):
+    if not filled or optional_number(order.get("average")) <= 0:
         return None
     milliseconds = order.get("lastUpdateTimestamp") or order.get("lastTradeTimestamp")
     milliseconds = milliseconds or order.get("timestamp")
@@ -226,13 +227,15 @@ def reports(
 ) -> list[OrderReport]:
     """Return all reports of one order: accepted, its executions, its end. Raises ValueError.
 
-    While trades are missing, the order's sum stands for the rest, until they replace it.
+    While trades are missing, the order's sum stands for the rest, until they replace it. An order
+    ends when all that it states as filled is reported: until then, and in a state that ccxt has no
+    word for, it is at the exchange, and is looked up again.
     requested: base units of our request, None if not known. Exchanges shorten an exit to what is
     open and call it filled; some then state that much as ordered.
     """
     status = order.get("status")
-    if status not in ALIVE or not order.get("id"):
-        raise ValueError(f"status {status!r} of order {order.get('id')!r}")
+    if not order.get("id"):
+        raise ValueError(f"an order without an id, with status {status!r}")
 
     def report(
         kind: ReportKind, executions: tuple[Execution, ...] = (), code: Code | None = None
@@ -244,8 +247,8 @@ def reports(
             broker_order_id=str(order["id"]),
             broker_position_id=position if executions else "",
             fills=executions,
-            code=code or _reason(kind, order),
-            detail=_end_of(order) if kind in ENDED.values() else "",
+            code=code or order_ends.reason(kind, order),
+            detail=order_ends.words(order) if kind in ENDED.values() else "",
         )
 
     executed = sum((fill.quantity for fill in fills), Decimal(0))
@@ -253,9 +256,11 @@ def reports(
     if summed is not None and summed.quantity > executed:
         fills = [*fills, summed]
     found = [report(ReportKind.FILLED, tuple(fills))] if fills else []
+    if optional_number(order.get("filled")) * size > filled_quantity(found):
+        return found or [report(ReportKind.ACCEPTED)]  # its executions are not known yet
     if status in ENDED:
         return [*found, report(ENDED[status])]
-    if status == "closed" and not fills and not optional_number(order.get("filled")):
+    if status == "closed" and not fills and states_filled(order):
         return [report(ReportKind.EXPIRED)]  # it ended and nothing was executed
     if status == "closed" and found and _may_be_shortened(order, size, found, requested):
         return [*found, report(ReportKind.CANCELLED, code=Code.EXIT_SHORTENED)]
@@ -281,6 +286,11 @@ def opened_quantity(reports: Iterable[OrderReport]) -> Decimal:
     return sum((fill.quantity - fill.fee_in_base for fill in fills), Decimal(0))
 
 
+def states_filled(order: Mapping[str, Any]) -> bool:
+    """Whether an exchange states how much of an order was executed: not stated is not nothing."""
+    return order.get("filled") not in (None, "")
+
+
 def has_ended(order: Mapping[str, Any]) -> bool:
     """Whether an order is no longer at the exchange, by the status that the exchange reports."""
     return order.get("status") in ALIVE - {"open"}
@@ -304,23 +314,6 @@ def _may_be_shortened(
     filled = optional_number(order.get("filled")) * size
     is_complete = filled_quantity(reported) >= filled
     return reduces(order) and is_complete and (requested is None or filled < requested)
-
-
-def _end_of(order: Mapping[str, Any]) -> str:
-    """Return how an order ended: ccxt's word, or the exchange's own where it states more."""
-    stated = (order.get("info") or {}).get("status")
-    return SELF_TRADE if stated == SELF_TRADE else str(order.get("status"))
-
-
-def _reason(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
-    if kind is ReportKind.EXPIRED and _end_of(order) == SELF_TRADE:
-        return Code.REJECTED_BY_BROKER  # neither its time nor its price
-    is_brief = order.get("timeInForce") in ("IOC", "FOK") or order.get("type") == "market"
-    if is_brief and kind in (ReportKind.EXPIRED, ReportKind.CANCELLED):  # exchanges differ in that
-        return Code.NO_PRICE_WITHIN_LIMIT
-    if kind is ReportKind.EXPIRED:
-        return Code.TIME_IN_FORCE_ENDED
-    return Code.REJECTED_BY_BROKER if kind is ReportKind.REJECTED else None
 
 
 def resting(order: Mapping[str, Any], size: Decimal) -> BrokerOrder:

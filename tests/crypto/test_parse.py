@@ -171,10 +171,70 @@ def test_missing_fills_are_inferred_from_cumulative_quantity() -> None:
     assert report.fills[0].time == NOW
 
 
-@pytest.mark.parametrize("broken", [{"status": None}, {"status": "new"}, {"id": None}])
-def test_order_without_status_or_id_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="status"):
-        _reports({**ORDER, **broken})
+def test_order_without_an_id_is_refused() -> None:
+    with pytest.raises(ValueError, match="without an id"):
+        _reports({**ORDER, "id": None})
+
+
+@pytest.mark.parametrize("status", [None, "new", "SOME_NEW_STATE"])
+def test_order_in_an_unknown_state_is_at_the_exchange_with_what_it_has_filled(
+    status: str | None,
+) -> None:
+    """It has neither ended nor is it absent."""
+    (accepted,) = _reports({**ORDER, "status": status, "filled": "0"})
+    assert accepted.kind is ReportKind.ACCEPTED
+    order = {**ORDER, "status": status, "filled": "4", "average": "50001"}
+    (filled,) = _reports(order)
+    assert (filled.kind, filled.fills[0].quantity) == (ReportKind.FILLED, D("0.04"))
+
+
+@pytest.mark.parametrize("status", ["canceled", "expired", "closed"])
+def test_order_has_not_ended_before_what_it_has_filled_is_known(status: str) -> None:
+    """Its executions are listed late, and its price is not stated."""
+    for average in (None, "", "0"):
+        order = {**ORDER, "status": status, "amount": "10", "filled": "4", "average": average}
+        assert [one.kind for one in _reports(order)] == [ReportKind.ACCEPTED]
+    trade = parse.execution({**TRADE, "amount": "4"}, D("0.01"))
+    order["average"] = "50001"
+    kinds = [one.kind for one in _reports(order, [trade])]
+    assert kinds[0] is ReportKind.FILLED
+    assert len(kinds) == 2
+
+
+def test_closed_order_that_does_not_state_what_was_filled_has_not_expired() -> None:
+    for filled in (None, ""):
+        (report,) = _reports({**ORDER, "status": "closed", "filled": filled})
+        assert report.kind is ReportKind.ACCEPTED
+
+
+ENDS: list[tuple[dict[str, Any], Code | None, str]] = [
+    ({"rejectReason": "EC_NoError", "cancelType": "UNKNOWN"}, None, "canceled"),
+    ({"rejectReason": "EC_PerCancelRequest", "cancelType": "CancelByUser"}, None,
+     "canceled: EC_PerCancelRequest CancelByUser"),
+    ({"rejectReason": "EC_NoError", "cancelType": "CancelBySmp"}, Code.REJECTED_BY_BROKER,
+     "canceled: CancelBySmp"),
+    ({"rejectReason": "EC_BySelfMatch"}, Code.REJECTED_BY_BROKER, "canceled: EC_BySelfMatch"),
+    ({"cancelType": "CancelByCannotAffordOrderCost"}, Code.NO_MONEY,
+     "canceled: CancelByCannotAffordOrderCost"),
+    ({"cancelSource": "32", "cancelSourceReason": ""}, Code.REJECTED_BY_BROKER, "canceled: 32"),
+    ({"cancelSource": "2", "cancelSourceReason": "Insufficient margin"}, Code.NO_MONEY,
+     "canceled: 2 Insufficient margin"),
+    ({"cancelSource": "", "cancelSourceReason": ""}, None, "canceled"),
+    ({"reason": None}, None, "canceled"),
+    ({"reason": "Out of funds"}, None, "canceled: Out of funds"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("info", "code", "detail"), ENDS)
+def test_end_of_an_order_has_the_exchanges_own_reason(
+    info: dict[str, Any], code: Code | None, detail: str
+) -> None:
+    (ended,) = _reports({**ORDER, "status": "canceled", "filled": "0", "info": info})
+    assert (ended.code, ended.detail) == (code, detail)
+    brief = {**ORDER, "status": "canceled", "filled": "0", "type": "market", "info": info}
+    assert _reports(brief)[0].code is (code or Code.NO_PRICE_WITHIN_LIMIT)
+    (refused,) = _reports({**ORDER, "status": "rejected", "filled": "0", "info": info})
+    assert refused.code is (code or Code.REJECTED_BY_BROKER)
 
 
 def test_working_order_of_any_type_is_parsed() -> None:

@@ -444,6 +444,7 @@ class Binance:
             "side": order.side, "reduceOnly": order.reduce_only,
             "positionSide": order.position_side,
             "workingTime": order.time_ms, "isWorking": True,
+            **order.why,
         }  # fmt: skip
 
     def _type(self, order: Order) -> str:

@@ -310,6 +310,7 @@ class Bybit:
             "triggerPrice": str(order.trigger or ""),
             "triggerDirection": 0 if order.rises is None else 1 if order.rises else 2,
             "closeOnTrigger": order.is_level,
+            **order.why,
         }  # fmt: skip
 
     def _state(self, order: Order) -> str:

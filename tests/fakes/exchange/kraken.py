@@ -195,6 +195,7 @@ class Kraken:
             "vol": str(order.amount), "vol_exec": f"{order.filled:f}", "cost": f"{order.cost:f}",
             "fee": "0", "price": f"{order.average:f}", "stopprice": "0", "limitprice": "0",
             "misc": "", "oflags": "fciq", "trades": [f"T{trade.number}" for trade in trades],
+            **order.why,
         }  # fmt: skip
 
     def _querytrades(self, params: Mapping[str, str]) -> Any:

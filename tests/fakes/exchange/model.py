@@ -66,6 +66,9 @@ class Order:
     is_triggered: bool = False
     expires_ms: int = 0  # of a GTD order
     pair: int = 0  # number of the pair of which one order cancels the other; 0: it is in none
+    why: dict[str, str] = field(
+        default_factory=dict
+    )  # further fields of it, in the exchange's words
 
     def reaches_trigger(self, price: Decimal) -> bool:
         """Whether a price is at the stop price or beyond it."""

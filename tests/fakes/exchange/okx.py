@@ -402,6 +402,7 @@ class Okx:
             "reduceOnly": str(order.reduce_only).lower(), "tgtCcy": "base_ccy", "tdMode": "cross",
             "posSide": _pos_side(order.position_side), "ccy": "",
             "lever": "", "category": "normal", "fillPx": "", "fillSz": "", "tradeId": "",
+            **order.why,
         }  # fmt: skip
 
     def _get_trade_fills(self, params: Mapping[str, Any]) -> Any:
