@@ -289,14 +289,16 @@ class Mt4Reports(TerminalState):
         ]  # fmt: skip
 
     def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:
-        kind, code = ReportKind.ACCEPTED, None
+        kind, code, why = ReportKind.ACCEPTED, None, ""
         if ticket.closed_at is not None:
-            kind = ReportKind.CANCELLED
-            if "expir" in ticket.comment.lower():
+            kind, why = ReportKind.CANCELLED, ticket.comment.replace(client_order_id, "").strip()
+            if "expir" in why.lower():
                 kind, code = ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED
+            elif "no money" in why.lower():  # the server deletes what it cannot open
+                code = Code.NO_MONEY
         return OrderReport(
             kind, self.spec.connection_id, client_order_id, str(ticket.number),
-            levels=parse.levels_of(ticket), code=code,
+            levels=parse.levels_of(ticket), code=code, detail=why,
         )  # fmt: skip
 
     def _exit_fill(self, ticket: Ticket) -> Execution:

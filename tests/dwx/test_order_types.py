@@ -47,6 +47,19 @@ def test_expired_order_is_reported_as_expired(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mark", "code"),
+    [("[no money]", Code.NO_MONEY), ("[canceled/gap]", None), ("[SL violated]", None)],
+)
+def test_servers_words_about_a_deleted_order_are_reported(
+    account: Account, mark: str, code: Code | None
+) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    account.terminal.simulate("end", ticket=1001, mark=mark)
+    [ended] = account.find(order.client_order_id) or []
+    assert (ended.kind, ended.code, ended.detail) == (ReportKind.CANCELLED, code, mark)
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         WAITING,  # without an expiry
