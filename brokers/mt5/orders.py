@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 from brokers.base import (
     BrokerError,
@@ -45,6 +45,7 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 
+Request = TypeVar("Request", OrderRequest, ModifyRequest)
 LEVELS_WAIT_SECONDS = 0.5  # within it a terminal lists the levels that its server has accepted
 # A rejection with one of these may mean that our cached data of the symbol are outdated.
 OUTDATED_SYMBOL_CODES = frozenset({
@@ -77,9 +78,10 @@ class OrderExecutor:
         if mode_of(account_info) is not expected_mode:  # `ensure_account` has stored the new mode
             detail = f"the account is {mode_of(account_info)}: the order must be evaluated again"
             raise NotSent(Code.NOT_CONNECTED, detail)
+        request, position = self._in_present_symbol(request)
         lots = self.terminal.lots(account_info, request.symbol)
         magic = self.terminal.order_ids.remember(request.client_order_id)
-        fields = self._encode(request, lots, account_info, magic)
+        fields = self._encode(request, lots, account_info, magic, position)
         try:
             with self._outdated_symbol(account_info, request.symbol):
                 result = self._send_order(request, fields, lots, account_info, guard)
@@ -99,8 +101,10 @@ class OrderExecutor:
         On a netting account that is the change of the position's margin. It includes neither the
         server's discount for opposite positions nor the commission. Raises Rejected, ReadFailed."""
         account_info = self.terminal.ensure_account(self.spec)
+        request, position = self._in_present_symbol(request)
         lots = self.terminal.lots(account_info, request.symbol)
-        fields = self._encode(request, lots, account_info, magic_of(request.client_order_id))
+        magic = magic_of(request.client_order_id)
+        fields = self._encode(request, lots, account_info, magic, position)
         if not is_exit(request):
             self._check(fields)
         price, order_lots = fields["price"], fields["volume"] * request.side.sign
@@ -176,8 +180,9 @@ class OrderExecutor:
 
         Raises NotSent, Rejected or OutcomeUnknown."""
         account_info = self.terminal.ensure_account(self.spec)
+        request, position = self._in_present_symbol(request)
         lots = self.terminal.lots(account_info, request.symbol)
-        fields = self._encode_levels(request, lots)
+        fields = self._encode_levels(request, lots, position)
         with self._outdated_symbol(account_info, request.symbol):
             self._send(fields, partial(check_deadline, request), request.send_by)
         levels = self._wait_for_levels(request, fields)
@@ -256,16 +261,25 @@ class OrderExecutor:
             sleep(LEVELS_WAIT_SECONDS / 10)
 
     # ---- sending --------------------------------------------------------------------------
+    def _in_present_symbol(self, request: Request) -> tuple[Request, Any]:
+        """Return a request about a position in the symbol that this has now, with its row: brokers
+        rename symbols while positions are open. None: it is about none, or that is not listed."""
+        position_id = request.broker_position_id
+        position = self._position_row(position_id) if position_id else None
+        if position is None or position.symbol == request.symbol:
+            return request, position
+        return replace(request, symbol=position.symbol), position
+
     def _encode(
-        self, request: OrderRequest, lots: Lots, account_info: Any, magic: int
+        self, request: OrderRequest, lots: Lots, account_info: Any, magic: int, position: Any
     ) -> dict[str, Any]:
         """Return the fields of an order's `order_send` request; a market order at the touch.
 
-        Raises NotSent without a price, Rejected for what the symbol does not allow."""
+        position: the row of the position that it closes, if that is listed. Raises NotSent without
+        a price, Rejected for what the symbol does not allow."""
         ticket = 0  # of the position that it closes
         if order_encoding.uses_position_ticket(request, mode_of(account_info)):
-            position_id = request.broker_position_id
-            ticket = _ticket(position_id, self._position_row(position_id))
+            ticket = _ticket(request.broker_position_id, position)
         price = 0.0
         if request.order_type is OrderType.MARKET:
             tick = self.terminal.tick(self.terminal.time(self.spec, account_info), request.symbol)
@@ -339,7 +353,7 @@ class OrderExecutor:
         rows = self.terminal.positions()
         return next((row for row in rows if str(row.identifier) == position_id), None)
 
-    def _encode_levels(self, request: ModifyRequest, lots: Lots) -> dict[str, Any]:
+    def _encode_levels(self, request: ModifyRequest, lots: Lots, position: Any) -> dict[str, Any]:
         """Return the fields of a level change. Raises Rejected if nothing is there to change."""
 
         def level_prices(side: Side) -> dict[str, float]:
@@ -349,7 +363,6 @@ class OrderExecutor:
             }
 
         if position_id := request.broker_position_id:
-            position = self._position_row(position_id)
             is_short = position is not None and position.type == OrderKind.SELL
             side = Side.SELL if is_short else Side.BUY
             ticket = _ticket(position_id, position)

@@ -8,7 +8,7 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.mt5.adapter import Mt5Adapter
-from brokers.types import CloseCause, OrderReport, Side
+from brokers.types import CloseCause, ModifyRequest, OrderReport, Side
 from brokers.unreadable_rows import UNREADABLE_ROWS
 from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.factories import CID, EXIT, LIMIT, D, bought, order, run, spec, submit
@@ -140,3 +140,23 @@ def test_position_of_ours_is_in_the_list_and_not_readable(
     gone, found = run(adapter.positions(spec()))
     assert (gone.broker_position_id, gone.symbol, gone.is_readable) == (number, "OLD.x", False)
     assert (found.quantity, found.is_readable) == (D(10_000), True)
+
+
+@pytest.mark.parametrize("login", [LOGIN, 1002])
+def test_exit_and_levels_go_to_the_symbol_that_a_position_has_now(
+    venue: FakeTerminal, adapter: Mt5Adapter, login: int
+) -> None:
+    """A broker has renamed it; on a netting account the old name would open another position."""
+    account = spec(login, native_stops=True)
+    run(adapter.connect(account))
+    (entry,) = run(adapter.submit(account, order(), lambda _: None))
+    number = entry.broker_position_id
+    (held,) = venue.state(login)["positions"]
+    venue.configure_account(login, positions=[{**held, "symbol": "EURUSD.m"}])
+    levels = ModifyRequest(CID, number, "EURUSD", D("1.05"), None)
+    (report,) = run(adapter.modify(account, levels))
+    assert report.stop_loss == D("1.05")
+    closing = order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number)
+    run(adapter.submit(account, closing, lambda _: None))
+    assert [one["symbol"] for one in venue.state(login)["sent"]] == ["EURUSD", *["EURUSD.m"] * 2]
+    assert run(adapter.positions(account)) == []
