@@ -7,7 +7,7 @@ from typing import Any
 
 from ib_async.contract import Contract
 
-from brokers.ibkr import codes, parse
+from brokers.ibkr import codes, parse, twin_orders
 from brokers.ibkr.order_cache import OrderCache, state_of
 from brokers.ibkr.order_records import Fill, Record
 from common.clocks import market_now
@@ -42,6 +42,9 @@ class OrderEventHandler:
         if record.perm_id and order.permId and record.perm_id != order.permId:
             if record.live:
                 log.error("ibkr: two orders with one reference: %s", record.client_order_id)
+                if status in twin_orders.ENDS:
+                    return record
+                record.twins |= {record.perm_id, order.permId}
             else:  # a level that was cancelled and placed again
                 self._order_cache.remove(record)
                 record = self._order_cache.get_or_create(*record.key)
@@ -77,6 +80,10 @@ class OrderEventHandler:
         """Apply a status message. filled: total, at the average price, in units of the contract."""
         record = self._order_cache.by_number(self._connection_id, client_id, order_id)
         if record is None:
+            return
+        if twin_orders.ends_one_of_two(record, status, perm_id):
+            self._order_cache.wake(record)
+            self._ask_again()
             return
         before = state_of(record)
         record.perm_id = perm_id or record.perm_id
@@ -154,6 +161,8 @@ class OrderEventHandler:
         record.error_number = number
         if is_change or record.changing or (record.cancelling and number in codes.CANCEL_FAILED):
             record.refused_change = detail
+        elif number == codes.CANCELLED and record.twins:
+            record.detail = detail  # its status states which of them has ended
         elif number == codes.CANCELLED:
             record.detail = record.detail if record.withdrawn else detail
             parse.update_from_status(record, "Cancelled", market_now())

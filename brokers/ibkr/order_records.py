@@ -75,6 +75,9 @@ class Record:
     order_id: int = 0
     client_id: int = 0
     perm_id: int = 0
+    twins: set[int] = field(default_factory=set)  # of several that work (twin_orders.py)
+    ended_twins: set[int] = field(default_factory=set)
+    twin_ended: str = ""  # the status of the last one that ended, until the lists are read
     con_id: int = 0
     symbol: str = ""
     multiplier: Decimal = Decimal(1)

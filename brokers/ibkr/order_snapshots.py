@@ -18,6 +18,7 @@ from brokers.ibkr.endpoint import Endpoint
 from brokers.ibkr.order_cache import OrderCache
 from brokers.ibkr.order_records import Fill
 from brokers.ibkr.parse import to_decimal
+from brokers.ibkr.twin_orders import settle
 from brokers.ibkr.wrapper import COMPLETED, OPEN, AnswerError, TwsWrapper
 from brokers.rate_limits import Priority
 from common.reason_codes import Code
@@ -104,6 +105,7 @@ class OrderSnapshots:
             executions, commissions = list[Any](), dict[str, tuple[Any, str]]()
             try:
                 opened = await request(lambda client, _: client.reqAllOpenOrders(), key=OPEN)
+                settle(session.order_cache, session.endpoint.connection_id, opened)
                 if not self._explains_all(opened):
                     depth = Depth.ENDED
                 if depth >= Depth.ENDED:

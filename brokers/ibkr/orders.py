@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -105,8 +105,38 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     check_deadline(request)
     await session.rate_limiter.acquire(priority=Priority.EXIT, deadline=request.send_by)
     client = _client_to_write(session)
+    await _write_cancel(session, client, record, request)
+    for _ in range(len(record.twins)):
+        if not await _other_works(session, record):
+            break
+        try:
+            await _write_cancel(session, client, record, request)
+        except NotSent as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
+    if record.ended is None:  # refused: read whether it still works
+        record.cancelling = False
+        await _read_refused(session, record)
+        record.cancelling = _is_being_cancelled(record)
+    return _cancelled_or_not(record)
+
+
+async def _other_works(session: Session, record: Record) -> bool:
+    """Whether a cancel has ended one of two orders with one reference, and not the other."""
+    if record.refused_change or not record.twin_ended:
+        return False
+    with suppress(ReadFailed):
+        await session.snapshot(Depth.OPEN)
+    return record.ended is None
+
+
+async def _write_cancel(
+    session: Session, client: TwsClient, record: Record, request: CancelRequest
+) -> None:
+    """Send a cancel and wait until it is answered, for one of two orders with one reference too.
+
+    Raises NotSent or OutcomeUnknown."""
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
-    record.cancelling, record.refused_change = True, ""
+    record.cancelling, record.refused_change, record.twin_ended = True, "", ""
     try:
         check_deadline(request)
         client.write(frame)
@@ -117,11 +147,6 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         record.cancelling = False
         raise
     await wait_for_answer(session, client, record, partial(_has_ended, record))
-    if record.ended is None:  # refused: read whether it still works
-        record.cancelling = False
-        await _read_refused(session, record)
-        record.cancelling = _is_being_cancelled(record)
-    return _cancelled_or_not(record)
 
 
 async def _read_refused(session: Session, record: Record) -> None:
@@ -152,7 +177,7 @@ def require_own(session: Session, record: Record) -> None:
 
 def _has_ended(record: Record) -> bool:
     """Whether a cancel is answered: the order has ended, or the cancel was refused."""
-    return record.ended is not None or bool(record.refused_change)
+    return record.ended is not None or bool(record.refused_change or record.twin_ended)
 
 
 def _is_being_cancelled(record: Record) -> bool:

@@ -269,10 +269,9 @@ class Venue:
         return Order(client_id, next(self._perms), **vars(placed))
 
     def find(self, client_id: int, order_id: int) -> Order | None:
-        """Return a client's order by its id."""
-        return next(
-            (o for o in self.orders if (o.client_id, o.order_id) == (client_id, order_id)), None
-        )
+        """Return a client's order by its id: of several one that works."""
+        found = [o for o in self.orders if (o.client_id, o.order_id) == (client_id, order_id)]
+        return next((o for o in found if o.live), found[0] if found else None)
 
     def cancel(self, order: Order) -> None:
         """Cancel an order and its children."""
