@@ -147,6 +147,7 @@ class Exchange:
     funding: FundingApi | None = None
     funding_horizon: timedelta | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    order_params: Mapping[str, str] = field(default_factory=dict)  # of every order
     order_streams: frozenset[str] = frozenset()
     watches_prices: str = ""
     stream_options: Mapping[str, Any] = field(default_factory=dict)
@@ -434,6 +435,10 @@ KRAKEN = Exchange(
     # ccxt editOrder: AmendOrder by cl_ord_id. docs "Amend Order": in place, both ids stay, no
     # cancel and no new order; order_qty includes what has filled. The answer has no order.
     amends=frozenset({"spot"}),
+    # docs "Add Order": fcib (the fee in the base currency) is the default of a sale, fciq that of a
+    # purchase. "Get Trades History" states fees in the quote currency alone, and a fee in the base
+    # would be missing from other positions in the coin.
+    order_params={"oflags": "fciq"},
 )
 
 CHECKED: Mapping[str, Exchange] = {one.name: one for one in (BINANCE, BYBIT, OKX, KRAKEN)}

@@ -177,7 +177,7 @@ def _amount(
 
 def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
     rules, settings = client.rules, client.settings
-    params: dict[str, Any] = {rules.id_name: request.client_order_id}
+    params: dict[str, Any] = {rules.id_name: request.client_order_id, **rules.order_params}
     if request.order_type.has_limit_price:
         params["timeInForce"] = request.time_in_force.value
     if request.expires_at is not None:  # whole seconds, never later than asked

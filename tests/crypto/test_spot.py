@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from brokers.crypto import spot_positions
 from brokers.types import ExitSafety, Instrument, ModifyRequest, ReportKind, Side
 from tests.crypto.factories import D, close, open_account
@@ -60,6 +62,18 @@ def test_exit_sells_what_is_left_after_fees_in_coin() -> None:
     assert account.adapter.capabilities(account.spec).exit_safety is ExitSafety.CANCEL_FIRST
     account.submit(account.order(side=Side.SELL, quantity=position.quantity, reduce_only=True))
     assert account.run(account.adapter.positions(account.spec)) == []
+    close(account)
+
+
+@pytest.mark.parametrize("fields", [{}, {"limit_price": D(100)}])
+def test_fee_of_a_sale_at_kraken_is_taken_from_the_money(fields: dict[str, Any]) -> None:
+    """Its default takes it from the coin, and states it in money: another position's coins."""
+    account = open_account("kraken")
+    account.submit(account.order(quantity=D(1)))
+    account.venue.fee_rate = D("0.004")
+    account.submit(account.order(side=Side.SELL, quantity=D("0.4"), **fields))
+    (position,) = account.run(account.adapter.positions(account.spec))
+    assert position.quantity == D("0.6")
     close(account)
 
 

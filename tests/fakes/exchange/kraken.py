@@ -124,6 +124,9 @@ class Kraken:
         tif, expires = params.get("timeinforce", "GTC"), int(params.get("expiretm", 0))
         if (tif == "GTD") is not bool(expires):
             raise RejectedError("expiry")
+        default = "fciq" if params["type"] == "buy" else "fcib"
+        if "fcib" in params.get("oflags", default):
+            self._venue.quiet_base_fees.add(params.get("cl_ord_id", ""))
         order = self._venue.place(
             params["pair"], params["type"].upper(),
             "LIMIT" if is_stop_limit else params["ordertype"].upper(),

@@ -46,6 +46,8 @@ class Venue:
     delisted: set[str] = field(default_factory=set)  # markets that are no longer listed
     fee_rate: Decimal = ZERO
     fee_in_base: bool = False
+    quiet_base_fees: set[str] = field(default_factory=set)  # ids of orders: taken from the base,
+    # but stated in the quote
     fee_coin: tuple[str, Decimal] | None = None  # currency in which fees are paid, and its price
     fill_share: Decimal = ONE
     trades_per_fill: int = 1
@@ -452,7 +454,11 @@ class Venue:
         else:
             self._add(market.base, sign * amount)
             self._add(market.quote, -sign * cost)
-            self._add(currency, -fee)
+            base_fee = amount * self.fee_rate
+            if order.cid in self.quiet_base_fees and self.balances[market.base] >= base_fee:
+                self._add(market.base, -base_fee)
+            else:
+                self._add(currency, -fee)
         self.trades.append(
             Trade(
                 len(self.trades) + 1, order, amount, price, fee, currency, realized, time_ms, closed
