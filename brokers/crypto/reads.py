@@ -67,9 +67,8 @@ async def account(client: Client, name: str = "", known: str = "") -> AccountSta
     currency = client.settings.currency
     total = parse.optional_number(read["total"].get(currency))
     free = parse.optional_number(read["free"].get(currency), total)
-    if free > total and client.settings.market == "spot":
-        raise ValueError(f"more {currency} is free than there is")
     if client.settings.market == "spot":
+        free = min(free, total)  # of a debt exchanges state that 0 is available
         balance, equity = total, total + await _base_value(client, read["total"])
     else:
         open_profit = await _open_profit(client)

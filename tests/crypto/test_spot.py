@@ -77,6 +77,15 @@ def test_fee_of_a_sale_at_kraken_is_taken_from_the_money(fields: dict[str, Any])
     close(account)
 
 
+def test_debt_leaves_nothing_free() -> None:
+    """As interest makes it. OKX then states that 0 is available."""
+    account = open_account("okx")
+    account.venue.balances["USDT"] = D("-0.5")
+    read = account.run(account.adapter.account(account.spec))
+    assert (read.balance, read.free_margin) == (D("-0.5"), D("-0.5"))
+    close(account)
+
+
 def test_balance_that_earns_at_kraken_is_the_position_and_the_money() -> None:
     """Kraken lists it under a name of its own, and sells it like any other."""
     account = open_account("kraken")

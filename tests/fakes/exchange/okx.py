@@ -146,7 +146,8 @@ class Okx:
     def _get_account_balance(self, _: Mapping[str, Any]) -> Any:
         details = [
             {"ccy": name, "eq": f"{amount + self._profit(name):f}", "cashBal": f"{amount:f}",
-             "availEq": f"{amount - self._margin():f}", "availBal": f"{amount:f}", "frozenBal": "0"}
+             "availEq": f"{max(Decimal(0), amount - self._margin()):f}",
+             "availBal": f"{max(Decimal(0), amount):f}", "frozenBal": "0"}
             for name, amount in self._venue.balances.items()
         ]  # fmt: skip
         return [{"uTime": str(self._venue.now()), "totalEq": "0", "details": details}]
