@@ -31,10 +31,15 @@ from tests.fakes.exchange.venue import Fault
 __all__ = ["account", "any_account"]
 
 REJECTIONS: list[tuple[str, Callable[[ExchangeAccount], OrderRequest], Code]] = [
-    ("money", lambda account: account.order(quantity=D(500)), Code.NO_MONEY),
+    ("money", lambda account: _order_of(account, money="1"), Code.NO_MONEY),
     ("closed", lambda account: _order_after(account, closed=True), Code.MARKET_CLOSED),
     ("disabled", lambda account: _order_after(account, can_trade=False), Code.TRADING_DISABLED),
 ]
+
+
+def _order_of(account: ExchangeAccount, *, money: str) -> OrderRequest:
+    account.venue.balances["USDT"] = D(money)
+    return account.order()
 
 
 def _order_after(account: ExchangeAccount, **changed: bool) -> OrderRequest:

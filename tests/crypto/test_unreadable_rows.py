@@ -129,7 +129,8 @@ def test_invalid_execution_hides_no_other_one(
 def test_position_that_cannot_be_read_stays_in_the_list(
     swap: ExchangeAccount, noted: Callable[[], list[str]], price: str | None
 ) -> None:
-    """Its absence would count as a close."""
+    """Its absence would count as a close. Bybit and OKX may have no entry price yet: it is read."""
+    is_read = price is None and swap.spec.exchange_name in ("bybit", "okx")
     swap.submit(swap.order(side=Side.SELL))
     names = ("entryPrice", "avgPrice", "avgPx")
 
@@ -140,8 +141,8 @@ def test_position_that_cannot_be_read_stays_in_the_list(
 
     swap.venue.edit_read = spoil
     (found,) = positions(swap)
-    assert (found.symbol, found.is_readable) == (swap.symbol, False)
-    assert noted() == ["position"]
+    assert (found.symbol, found.is_readable) == (swap.symbol, is_read)
+    assert noted() == ([] if is_read else ["position"])
     swap.venue.edit_read = None
     (found,) = positions(swap)
     assert (found.quantity, found.is_readable) == (D("0.5"), True)
