@@ -16,7 +16,7 @@ from common.errors import InvalidInputError
 _STYLES = "\uff01-\uff5e\u3000\U0001d400-\U0001d7ff"
 _IN_WORD = f"[A-Za-z0-9.,{_STYLES}]"
 _STYLED_WORD = re.compile(f"(?<!{_IN_WORD}){_IN_WORD}*[{_STYLES}]{_IN_WORD}*")
-_MARKS = "\u200e\u200f\u061c"
+_MARKS = "\u200b\u200c\u200e\u200f\u2060\u061c"
 _DIRECTING = re.compile(f"(?<![A-Za-z0-9.,])[{_MARKS}]+|[{_MARKS}]+(?![A-Za-z0-9.,])")
 _EMBEDDING = "\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
 # A run is looked at from its beginning only: within a line it would be searched from each mark.
@@ -81,8 +81,10 @@ _KEYCAP_CHARACTERS = re.compile("([0-9])\ufe0f?\u20e3")
 _KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
 _KEYCAP_BEHIND = re.compile("(?<=[0-9.,])(?=[0-9]\ufe0f?\u20e3)")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
-_STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)\b", re.IGNORECASE)
-_REPORTED = re.compile(r"\b(hit|reached|done)\s*$", re.IGNORECASE)  # the word says it, too
+_STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)(?![A-Za-z])", re.IGNORECASE)
+_REPORTED = re.compile(
+    r"\b(hit|reached|done)[^A-Za-z0-9]*$", re.IGNORECASE
+)  # the word says it, too
 _CHECKED = "[ \t]*[✅☑✔✓]\ufe0f?"
 _WITHOUT_SIDE = r"(?:(?!buy|sell|long|short)[^\n✅☑✔✓])*"
 # A stop that is to be moved, or has been: it is at the entry. “SL at BE” may report its end.
@@ -110,8 +112,10 @@ _LEADERS, _ELLIPSES = (
     re.compile(rf"(?<![^\s])([A-Za-z][A-Za-z/]*[ ]?[0-9]?)[ \t]*{dots}[ \t]*(?=[1-9]|0\.)")
     for dots in (r"\.{2,}", "…+")
 )
+_ABBREVIATED = re.compile(r"(?<![A-Za-z.])(sl|tp|s\.l|t\.p)\.(?=[ \t])", re.IGNORECASE)
 _ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
-_BULLET = re.compile(r"^[ \t]*(?:[-*][ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
+_LOW_DASH = re.compile("(?<=[0-9])[ ]?_[ ]?(?=[0-9])")  # 2645_2647
+_BULLET = re.compile(r"^[ \t]*(?:(?:[-*]|#{1,3})[ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
 # No part of a word or number: 1.0__850__.
 _APART, _BEFORE_GAP = r"(?<!\w)(?<![0-9][.,])", r"(?!\w|[.,][0-9])"
@@ -142,7 +146,7 @@ def readable(text: str) -> str:
     text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
     text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
     text = _KEYCAP_CHARACTERS.sub(r"\1 ", text.replace("‼", " ")).translate(_DASHES)
-    text = _ELLIPSES.sub(r"\1 ", text)
+    text = _LOW_DASH.sub("-", _ELLIPSES.sub(r"\1 ", text))
     text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
     text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
     lines = [_line(line) for line in text.split("\n")]
@@ -150,7 +154,7 @@ def readable(text: str) -> str:
     for letter in plain:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
-    plain = _LEADERS.sub(r"\1 ", _BRACKETS.sub(r"(\1)", plain))
+    plain = _ABBREVIATED.sub(r"\1", _LEADERS.sub(r"\1 ", _BRACKETS.sub(r"(\1)", plain)))
     return _EMPHASIS.sub(r"\g<inside>", plain.replace("***", " ").replace("**", " "))
 
 
@@ -163,7 +167,9 @@ def _line(line: str) -> str:
             if beside.isascii() and beside:
                 raise _unreadable(letter)
             continue
-        is_marking = is_start and (letter not in REACHED or is_of_label(line, index))
+        is_marking = is_start and (
+            letter not in REACHED or is_of_label(line, index) or bool(_REPORTED.search(line))
+        )
         if letter in REACHED and not is_marking and not _REPORTED.search(shown.end()):
             raise refusal("reached_mark", letter=letter)
         is_of_stop = letter in CROSSES and _STOP_WORD.match(after.text(index))

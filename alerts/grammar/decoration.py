@@ -27,7 +27,7 @@ _PLAIN = emoji("up", "down", "green", "red", "arrows", "signs", "shapes", "tones
 _LABEL = (
     r"(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take|profit|entry|enter|price|exit|close|move|set|raise|lower"
     r"|cancel|secure|book|leverage|lev|cross|risk|lots?|size|exchanges?|pair|coin|symbol|rr|r:r"
-    r"|time|timeframe|type|order|reduce|trail|[0-9])"
+    r"|time|timeframe|type|order|reduce|trail|at|[0-9])"
 )
 _TO_WORD = r"[^A-Za-z0-9]*"
 _BEFORE_LABEL = re.compile(rf"{_TO_WORD}{_LABEL}(?![A-Za-z])", re.IGNORECASE)
@@ -77,16 +77,15 @@ def forbidding(text: str) -> str:
 def trend_of(text: str) -> str:
     """Return BUY or SELL if the emoji of a text all point up or down; else empty.
 
-    A green or red circle points if it is about the trade, not about a level: “🔴 SL 1.0800”.
+    One before a level is about that, “🔻 SL 1.0800”; a circle also behind it: “SL 1.0800 🔴”.
     """
-    coloured = {"BUY": False, "SELL": False}
-    for line in text.split("\n"):
-        for place, letter in enumerate(line):
-            if letter in _GREEN | _RED and not _colours_level(line, place):
-                coloured["BUY" if letter in _GREEN else "SELL"] = True
-    up = bool(_UP & set(text)) or coloured["BUY"]
-    down = bool(_DOWN & set(text)) or coloured["SELL"]
-    return "BUY" if up and not down else "SELL" if down and not up else ""
+    sides = {
+        "BUY" if letter in _UP | _GREEN else "SELL"
+        for line in text.split("\n") for place, letter in enumerate(line)
+        if (letter in _UP | _DOWN and not _BEFORE_LEVEL.match(line, place + 1))
+        or (letter in _GREEN | _RED and not _colours_level(line, place))
+    }  # fmt: skip
+    return sides.pop() if len(sides) == 1 else ""
 
 
 _CHANNEL, _LINK, _DISCLAIMER, _WARNING, _SIZE, _VENUES, _CONFIDENCE, _BEHIND, _CALL = (

@@ -155,9 +155,10 @@ def chart(slots: Slots) -> None:
 
 
 def signal_number(slots: Slots) -> None:
-    """Note the number of “Signal 128” in the first line. Elsewhere it may be a price."""
-    number = slots.part[-1].text
-    slots.numbered.append(number)
+    """Note the number of “Signal 128” in the first line. Elsewhere it may be a price, as one of
+    several digits may be."""
+    number = slots.numbers[0].text
+    slots.numbered += [number] if len(number) > 1 else []
     slots.notes.append(Note(f"{slots.part[0].text} {number}", "it numbers the signal"))
 
 

@@ -170,21 +170,22 @@ class Slots:
         )  # fmt: skip
 
     def describe(self, part: list[Token], price: str = "") -> None:
-        """Note what stands in parentheses behind a price: it describes. price: the last before."""
-        depth = 0
+        """Note what describes a price: (50 pips), “Risk 50 pips”. price: the last before."""
+        depth, before = 0, END
         for place, token in enumerate(part):
             depth += (token.text == "(") - (token.text == ")")
             after = part[place + 1] if place + 1 < len(part) else END
-            if not depth:
+            if not depth and before.kind not in (Kind.RISK, Kind.RATIO):
                 price = token.text if token.kind is Kind.NUMBER else price
-            elif token.kind is Kind.NUMBER and after.kind is Kind.PIPS:
-                self._note_pips(price, token.text, f"({token.text} pips)")
+            elif token.kind is Kind.NUMBER and (after.kind is Kind.PIPS or after.text == "points"):
+                self._note_pips(price, token.text, f"({token.text} {after.text})")
             elif token.kind is Kind.WORD and (match := PIPS.fullmatch(token.text)):
                 self._note_pips(price, match[1], f"({token.text})")
             elif after.text == ":":
                 self.notes.append(Note(f"(1:{part[place + 2].text})", "the price counts"))
             elif token.kind is Kind.PERCENT and part[place - 1].text in tuple("+-"):
                 self.notes.append(Note(f"({token.text})", "the price counts"))
+            before = token
 
     def _note_pips(self, price: str, pips: str, shown: str) -> None:
         self.stated += [(price, pips)] if price else []

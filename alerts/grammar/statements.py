@@ -18,6 +18,7 @@ _COMPLETE = {"leverage", "leverage_range", "risk", "ratio", "counted", "size"}
 _OF_SIDE = NAMES | {"position"}  # “BUY SIGNAL”, “SELL ORDER”: one phrase, which says the side
 _MOST_LOTS = 10
 _SILENT = ("mark", "label")
+_WAYS = {"from", "to"}
 
 
 def read_statements(tokens: list[Token]) -> Slots:
@@ -142,7 +143,7 @@ def _signal_number(slots: Slots) -> None:
         return
     if slots.part[0].kind is Kind.LABEL:
         raise slots.ambiguous("number_of_label")
-    slots.place, slots.part = slots.place + len(slots.part) - 1, slots.part[-1:]
+    slots.place, slots.part = slots.place + slots.part.index(number), [number]
     _bare(slots)
 
 
@@ -170,7 +171,7 @@ def _take_price(slots: Slots, part: list[Token]) -> None:
     joint = slots.after().text in (",", "/", "&") and slots.after(1).kind is Kind.NUMBER
     shares = [one.text.rstrip("% ") for before, one in pairwise(part)
               if one.kind is Kind.PERCENT and before.text not in ("+", "-")]  # fmt: skip
-    if is_range and part[numbers[0] + 1].text.lower() == "to":
+    if {one.text.lower() for one in slots.part} & _WAYS:
         _require_levels(slots)
     if slots.entry or joint or any(read_number(one) != 100 for one in shares):
         raise slots.ambiguous("several_entries")
@@ -181,10 +182,10 @@ def _take_price(slots: Slots, part: list[Token]) -> None:
 
 def _require_levels(slots: Slots) -> None:
     """Raise InvalidInputError for “from 2350 to 2330” without a stop and a target: it can be the
-    way that the price is to go."""
+    way that the price is to go, and “long from 2350” a trade that is there."""
     kinds = {one.kind for one in slots.tokens}
     if not kinds >= {Kind.SL, Kind.TP}:
-        raise slots.unread(next(one for one in slots.part if one.text.lower() in ("from", "to")))
+        raise slots.unread(next(one for one in slots.part if one.text.lower() in _WAYS))
 
 
 def _word_before(slots: Slots) -> Token:

@@ -103,7 +103,7 @@ def numbered_target(slots: Slots) -> None:
 def spaced_target(slots: Slots) -> None:
     """Take “TP 1: 1.0900”, and “TP 1 1.0900” if that is no list of two."""
     number, rest = slots.part[1].text, slots.part[2:]
-    is_apart = rest[0].kind in (Kind.NUMBER, Kind.OPEN_END) or rest[0].text in ("(", "-")
+    is_apart = rest[0].text not in (":", ")", "=", "@", "at", ".")
     price = next(one for one in rest if one.kind in (Kind.NUMBER, Kind.OPEN_END))
     if is_apart and price.kind is Kind.NUMBER:
         is_short = rest[0].text == "-" and len(price.text) <= _DECIMALS
@@ -160,8 +160,10 @@ def _take(slots: Slots, part: Sequence[Token]) -> None:
     for place, token in enumerate(part):
         depth += (token.text == "(") - (token.text == ")")
         after = part[place + 1] if place + 1 < len(part) else END
-        is_aside = depth and (
-            after.kind is Kind.PIPS or before.text in ("+", "-", ":") or after.text == ":"
+        is_aside = (
+            after.kind is Kind.PIPS
+            or after.text == "points"
+            or (depth and (before.text in ("+", "-", ":") or after.text == ":"))
         )
         if token.kind is Kind.OPEN_END or (token.kind is Kind.NUMBER and not is_aside):
             if count and before.text not in _JOINTS:

@@ -7,6 +7,7 @@ an analysis is never read as a signal.
 import re
 from collections.abc import Iterator
 
+from alerts.grammar.levels import listed_pair
 from alerts.grammar.lexicon import (
     GLUED,
     LONGEST,
@@ -168,12 +169,13 @@ def _currencies(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
     """Return the pair of exactly two currencies side by side: EUR USD."""
     codes = []
     for token in raw[place : place + 3]:
-        if token.kind is not Kind.WORD or not is_currency_or_metal(token.text):
+        if token.kind is not Kind.WORD or not is_currency_or_metal(token.text.lstrip("#").upper()):
             break
-        codes.append(token.text)
-    if len(codes) != 2 or codes[0] == codes[1]:
+        codes.append(token.text.lstrip("#"))
+    is_pair = len(codes) == 2 and ("".join(codes).isupper() or bool(listed_pair("".join(codes))))
+    if not is_pair or codes[0].upper() == codes[1].upper():
         return None
-    return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes)))]
+    return 2, [Token(Kind.SYMBOL, " ".join(codes), pair=read_symbol("/".join(codes).upper()))]
 
 
 def _spaced_coin(raw: list[Token], place: int) -> tuple[int, list[Token]] | None:
