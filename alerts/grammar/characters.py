@@ -89,7 +89,7 @@ _CHECKED = "[ \t]*[✅☑✔✓]\ufe0f?"
 _WITHOUT_SIDE = r"(?:(?!buy|sell|long|short)[^\n✅☑✔✓])*"
 # A stop that is to be moved, or has been: it is at the entry. “SL at BE” may report its end.
 _DONE_MOVE = re.compile(
-    rf"^({_WITHOUT_SIDE}\b(?:sl|s/l|stop)[ \t]+to[ \t]+(?:be|b/e|break[ -]?even|entry))"
+    rf"^({_WITHOUT_SIDE}\b(?:sl|s/l|stop)[ \t]+to[ \t]+(?:be|b/e|break[ -]?even|entry)(?: price)?)"
     rf"{_CHECKED}[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )

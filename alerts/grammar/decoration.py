@@ -19,7 +19,7 @@ _LINES = {chr(code) for code in range(0x2500, 0x25A0)}
 # Each only in a line with such a word: a lock beside a stop that is moved, a clock beside “now”.
 _BESIDE = {
     **dict.fromkeys(
-        "🔒🔐", re.compile(r"\b(?:be|b/e|breakeven|break even|secure|move)\b", re.IGNORECASE)
+        "🔒🔐", re.compile(r"\b(?:be|b/e|breakeven|break even|secure|move|sl to)\b", re.IGNORECASE)
     ),
     **dict.fromkeys("🕒⏱", re.compile(r"\bnow\b", re.IGNORECASE)),
 }
