@@ -13,14 +13,7 @@ from alerts.forms.envelopes import HIDDEN
 from alerts.forms.fields import Command, Form, Order, Value
 from alerts.grammar.levels import apart, looks_like_distance
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.reading import (
-    AlertUpdate,
-    Dialect,
-    Distance,
-    Reading,
-    Unit,
-    refusal,
-)
+from alerts.grammar.reading import AlertUpdate, Dialect, Distance, Reading, Unit, refusal
 from alerts.grammar.targets import read_pips
 from alerts.grammar.text_entry import is_clear_entry
 from common.money import plain, read_decimal
@@ -257,13 +250,7 @@ def _unit(level: str, text: str, order: Order) -> str:
             return "PIPS"
         if len(text.partition(".")[2]) >= 3 and Decimal("0.3") <= number < 3:
             return "PRICE"
-    raise refusal(
-        "unit_of_level",
-        field=level,
-        level=level,
-        shown=shown,
-        pair=order.pair,
-    )
+    raise refusal("unit_of_level", field=level, level=level, shown=shown, pair=order.pair)
 
 
 def _rules(order: Order) -> dict[str, str]:

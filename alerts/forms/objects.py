@@ -23,14 +23,7 @@ from alerts.forms.order_objects import (
 )
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.numbers import equal_parts
-from alerts.grammar.reading import (
-    Dialect,
-    LevelForm,
-    Note,
-    Reading,
-    excerpt,
-    refusal,
-)
+from alerts.grammar.reading import Dialect, LevelForm, Note, Reading, excerpt, refusal
 from alerts.grammar.text_entry import is_clear_entry
 from common.money import plain
 from signals.models import Action

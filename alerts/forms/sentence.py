@@ -8,12 +8,7 @@ import re
 from decimal import Decimal
 
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.reading import (
-    Dialect,
-    Note,
-    Reading,
-    refusal,
-)
+from alerts.grammar.reading import Dialect, Note, Reading, refusal
 from alerts.grammar.words import turning_in_name
 
 _NUMBER = r"[0-9]{1,20}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?"

@@ -22,15 +22,7 @@ from alerts.grammar.numbers import (
     thousands_with_point,
     with_clear_numbers,
 )
-from alerts.grammar.reading import (
-    ONE,
-    SIZING,
-    Dialect,
-    Note,
-    Reading,
-    excerpt,
-    refusal,
-)
+from alerts.grammar.reading import ONE, SIZING, Dialect, Note, Reading, excerpt, refusal
 from alerts.grammar.slots import Slots
 from alerts.grammar.statements import read_statements
 from alerts.grammar.symbols import is_any_word

@@ -19,14 +19,7 @@ from alerts.grammar.numbers import (
     thousands_with_point,
     with_clear_numbers,
 )
-from alerts.grammar.reading import (
-    ONE,
-    AlertUpdate,
-    Dialect,
-    Note,
-    Reading,
-    refusal,
-)
+from alerts.grammar.reading import ONE, AlertUpdate, Dialect, Note, Reading, refusal
 from alerts.grammar.shares import read_reduction, read_share, unread_instruction
 from signals.models import Direction
 from signals.reading.draft import Target

@@ -12,13 +12,7 @@ from alerts.grammar.characters import readable
 from alerts.grammar.decoration import trend_of, without_signature
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.mapping import AlertMapping
-from alerts.grammar.reading import (
-    SIZING,
-    Dialect,
-    Note,
-    Reading,
-    refusal,
-)
+from alerts.grammar.reading import SIZING, Dialect, Note, Reading, refusal
 from alerts.grammar.sizes import with_signal_numbers
 from alerts.grammar.text_entry import with_doubt
 from alerts.grammar.tokens import concepts
