@@ -6,9 +6,9 @@ reached, or that something is not to be done.
 
 import re
 import unicodedata
-from itertools import accumulate
 
 from alerts.grammar.decoration import CROSSES, FORBIDDING, REACHED, is_of_label, is_plain
+from alerts.grammar.lexicon import emoji
 from alerts.grammar.reading import refusal
 from common.errors import InvalidInputError
 
@@ -81,7 +81,9 @@ _KEYCAP_CHARACTERS = re.compile("([0-9])\ufe0f?\u20e3")
 _KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
 _KEYCAP_BEHIND = re.compile("(?<=[0-9.,])(?=[0-9]\ufe0f?\u20e3)")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
-_STOP_WORD = re.compile(r"\s*(sl|s/l|stop(?:[ -]?loss)?)(?![A-Za-z])", re.IGNORECASE)
+_BEFORE_STOP = re.compile(
+    r"[\s\x80-\U0010ffff]*(?:sl|s/l|stop(?:[ -]?loss)?)(?![A-Za-z])", re.IGNORECASE
+)
 _REPORTED = re.compile(
     r"\b(hit|reached|done)[^A-Za-z0-9]*$", re.IGNORECASE
 )  # the word says it, too
@@ -116,7 +118,9 @@ _ABBREVIATED = re.compile(r"(?<![A-Za-z.])(sl|tp|s\.l|t\.p)\.(?=[ \t])", re.IGNO
 _ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
 _LOW_DASH = re.compile("(?<=[0-9])[ ]?_[ ]?(?=[0-9])")  # 2645_2647
 _BULLET = re.compile(r"^[ \t]*(?:(?:[-*]|#{1,3})[ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
-_NUMBER_BEFORE = re.compile(r"(?<![A-Za-z0-9])[0-9][0-9.,]*[ \t]*$")
+_ARROWED = re.compile(
+    rf"(?<![A-Za-z0-9.,])[0-9][0-9.,]*[ \t]*([{''.join(emoji('arrows'))}↑↗⤴⬆↓↘⤵⬇])[\s\ufe0f]*[0-9]"
+)
 # No part of a word or number: 1.0__850__.
 _APART, _BEFORE_GAP = r"(?<!\w)(?<![0-9][.,])", r"(?!\w|[.,][0-9])"
 # As robots write bold, italic and fixed letters. ~~ strikes out, and stays.
@@ -149,8 +153,9 @@ def readable(text: str) -> str:
     text = _LOW_DASH.sub("-", _ELLIPSES.sub(r"\1 ", text))
     text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
     text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
-    lines = [_line(line) for line in text.split("\n")]
-    plain = "\n".join(lines)
+    plain = "\n".join(map(_line, text.split("\n")))
+    if found := _ARROWED.search(text):
+        raise refusal("arrow_between_numbers", letter=found[1])
     for letter in plain:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
@@ -160,7 +165,7 @@ def readable(text: str) -> str:
 
 def _line(line: str) -> str:
     """Return a line without its decoration."""
-    shown, after, is_start = _Shown(), _Following(line), True
+    shown, is_start = _Shown(), True
     for index, letter in enumerate(line):
         if letter in (_VARIANT, _JOINER):
             beside = line[index - 1 : index] + line[index + 1 : index + 2]
@@ -172,14 +177,14 @@ def _line(line: str) -> str:
         )
         if letter in REACHED and not is_marking and not _REPORTED.search(shown.end()):
             raise refusal("reached_mark", letter=letter)
-        is_of_stop = letter in CROSSES and _STOP_WORD.match(after.text(index))
+        is_of_stop = letter in CROSSES and _BEFORE_STOP.match(line, index + 1)
         if letter in FORBIDDING and not is_of_stop:
             raise refusal("forbidding_mark", letter=letter)
         if letter in _ASCII_SYMBOLS or unicodedata.category(letter) not in _DECORATION:
             shown.add(letter)
             is_start = is_start and letter.isspace()
         else:
-            _require_decoration(letter, shown.end(), after.text(index))
+            _require_decoration(letter)
             _require_plain(letter, line, is_of_stop=bool(is_of_stop))
             # what a report is followed by is another instruction
             is_report = letter in REACHED or _REPORTED.search(shown.end())
@@ -205,19 +210,6 @@ class _Shown:
         return "".join(self.letters[max(0, self._until - 40) : self._until])
 
 
-class _Following:
-    """What follows each place of a line, without emoji and the marks that belong to them."""
-
-    def __init__(self, line: str) -> None:
-        is_kept = [one != _VARIANT and unicodedata.category(one) != "So" for one in line]
-        self._kept = "".join(one for one, kept in zip(line, is_kept, strict=True) if kept)
-        self._before = list(accumulate(is_kept, initial=0))
-
-    def text(self, index: int) -> str:
-        """Return what follows the letter at this place."""
-        return self._kept[self._before[index + 1] :]
-
-
 def _with_dashes(text: str) -> str:
     """Return a text with a dash for a minus sign between numbers, or before a word. Raises
     InvalidInputError before a number alone, where it can mean less, a loss, or nothing.
@@ -235,19 +227,16 @@ def _with_dashes(text: str) -> str:
     return text.replace("−", "-").replace("➖", " ")
 
 
-def _require_decoration(letter: str, before: str, after: str) -> None:
+def _require_decoration(letter: str) -> None:
     """Raise InvalidInputError for a symbol that is no decoration: a comparison, a picture of a
-    letter, an arrow from one number to another."""
+    letter."""
     name = unicodedata.name(letter, "")
     if letter in _PLAIN_SQUARES or letter in REACHED:
         return
     if _AS_LETTERS.search(name):
         raise _unreadable(letter)
-    is_arrow = "ARROW" in name or letter in "▶◀⏩⏪"
-    if unicodedata.category(letter) == "Sm" and not is_arrow:
+    if unicodedata.category(letter) == "Sm" and "ARROW" not in name:
         raise refusal("comparison", letter=letter, key=name.lower())
-    if is_arrow and _NUMBER_BEFORE.search(before) and after.lstrip()[:1].isdigit():
-        raise refusal("arrow_between_numbers", letter=letter)
 
 
 def _require_plain(letter: str, line: str, *, is_of_stop: bool) -> None:

@@ -15,8 +15,8 @@ from common.units import AssetClass
 from signals.symbols import asset_class
 
 _PLAIN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
-_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
-_THOUSANDS_WITH_POINT = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+\.[0-9]+", re.ASCII)
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
+_THOUSANDS_WITH_POINT = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+\.[0-9]+", re.ASCII)
 _POINT_AND_THREE = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 _K = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)k", re.ASCII | re.IGNORECASE)
 _ALIKE = 2  # how many times the highest price of a list may be the lowest one
@@ -90,7 +90,7 @@ def mixed_separators(texts: list[str]) -> InvalidInputError | None:
     """Return the error if 18.250 beside a decimal comma may be thousands; None: it is clear."""
     has_comma = any(_COMMA.fullmatch(text) for text in texts)
     for text in texts:
-        if has_comma and re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", text, re.ASCII):
+        if has_comma and _POINT_AND_THREE.fullmatch(text):
             return refusal("mixed_separators", text=text, joined=text.replace(".", ""))
     return None
 
@@ -153,9 +153,6 @@ def part_of_number(tokens: Sequence[Token], place: int) -> InvalidInputError | N
 _SIZES = {Kind.SIZE, Kind.LEVERAGE, Kind.RISK, Kind.RATIO}
 
 _FAR = 10  # how far below a symbol's prices a number must be to be none of them
-_COMMA_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+", re.ASCII)
-_COMMA_AND_POINT = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+\.[0-9]+", re.ASCII)
-_DECIMAL_COMMA = re.compile(r"(?:0|[1-9][0-9]*),[0-9]+", re.ASCII)
 _CLEAR_DECIMAL_COMMA = re.compile(r"[1-9][0-9]*,0(?:[0-9]|[0-9]{3,})?|0,[0-9]+|[1-9],[0-9]{4,}")
 _POINT_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII)
 _POINT_AND_COMMA = re.compile(r"[1-9][0-9]{0,2}(?:\.[0-9]{3})+,[0-9]{1,2}", re.ASCII)
@@ -195,7 +192,7 @@ def _is_price(tokens: list[Token], place: int) -> bool:
 def _are_only_thousands(texts: list[str], pairs: list[str]) -> bool:
     """Whether 43,000 is no price of these symbols with a decimal comma, and one with thousands: a
     bitcoin at 43 is not sold."""
-    unclear = [text for text in texts if _COMMA_THOUSANDS.fullmatch(text)]
+    unclear = [text for text in texts if _THOUSANDS.fullmatch(text)]
     for low, high in map(magnitude, pairs):
         for text in unclear:
             as_decimal, as_whole = (
@@ -217,7 +214,7 @@ def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | No
 
     in_thousands: whether its symbol may be quoted so, and 2.345,50 be a price.
     """
-    has_english = any(map(_COMMA_AND_POINT.fullmatch, texts))
+    has_english = any(map(_THOUSANDS_WITH_POINT.fullmatch, texts))
     has_continental = any(map(_POINT_AND_COMMA.fullmatch, texts)) and in_thousands
     has_decimal_comma = any(map(_CLEAR_DECIMAL_COMMA.fullmatch, texts))
     if has_english and not (has_continental or has_decimal_comma):
@@ -230,7 +227,7 @@ def _habit(texts: list[str], *, in_thousands: bool) -> Callable[[str], str] | No
 
 
 def _without_commas(text: str) -> str:
-    return text.replace(",", "") if _COMMA_THOUSANDS.fullmatch(text) else text
+    return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 
 def _without_points(text: str) -> str:
@@ -240,5 +237,5 @@ def _without_points(text: str) -> str:
 
 
 def _with_point(text: str) -> str:
-    is_decimal = _DECIMAL_COMMA.fullmatch(text) and len(text.partition(",")[2]) != 3
+    is_decimal = _COMMA.fullmatch(text) and len(text.partition(",")[2]) != 3
     return text.replace(",", ".") if is_decimal else text

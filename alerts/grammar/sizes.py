@@ -79,8 +79,6 @@ def leverage(slots: Slots) -> None:
         slots.sizes.append(Size(Kind.LEVERAGE, numbers[0].text, slots.text, is_labelled=True))
     elif numbers and not (numbers[0].text.isdigit() and int(numbers[0].text) <= _MOST_LEVERAGE):
         raise slots.unlabelled()
-    if len(numbers) > 1 and numbers[0].text != "1":
-        raise slots.unlabelled(numbers[1])
     _skip(slots)
 
 

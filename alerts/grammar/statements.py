@@ -86,12 +86,8 @@ def _priced_side(slots: Slots) -> None:
 
 
 def _symbol(slots: Slots) -> None:
-    token = slots.part[0]
-    ahead = 1 if slots.after().kind is Kind.LINE else 0
-    if slots.after(ahead).text == "!" and token.text[-1] in "12":
-        raise slots.ambiguous("continuous_future")
-    if token.pair not in slots.pairs:
-        slots.pairs.append(token.pair)
+    if slots.part[0].pair not in slots.pairs:
+        slots.pairs.append(slots.part[0].pair)
 
 
 def _type(slots: Slots) -> None:
@@ -106,12 +102,6 @@ def _type(slots: Slots) -> None:
         if slots.entry and slots.has_levels and not slots.label:
             raise slots.ambiguous("market_behind_levels")
     slots.types.append(token.kind)
-
-
-def _market_label(slots: Slots) -> None:
-    """Skip “Market: Forex”."""
-    if slots.before.kind is Kind.DECOR:
-        raise slots.ambiguous("market_as_label")
 
 
 def _entry_at_market(slots: Slots) -> None:
@@ -245,7 +235,7 @@ def _label(slots: Slots) -> None:
 
 HANDLERS: dict[str, Callable[[Slots], None]] = {
     **targets.HANDLERS, **sizes.HANDLERS, "side": _side, "priced_side": _priced_side,
-    "symbol": _symbol, "type": _type, "market_label": _market_label,
+    "symbol": _symbol, "type": _type, "market_label": _skip, "heading": _skip,
     "entry_at_market": _entry_at_market, "described_entry": _described_entry, "entry": _entry,
     "at_price": _entry, "between": _between, "signal_number": _signal_number,
     "bare": _bare, "mark": _skip, "label": _label,

@@ -40,8 +40,6 @@ def labelled_stop(slots: Slots) -> None:
     part = slots.part
     place = next(place for place, one in enumerate(part) if one.kind is Kind.NUMBER)
     if part[place - 1].text != "(" and len(part) > place + 2 and part[place + 1].text in (")", "."):
-        if part[place + 1].text == "." and "." not in part[place + 2].text:
-            raise slots.ambiguous("split_number")
         place += 2 if part[place + 2].kind is Kind.NUMBER else 3
     slots.money = part[place].text if part[place].is_money else slots.money
     slots.sl = part[place].text
@@ -78,15 +76,7 @@ def target_distance(slots: Slots) -> None:
 def _distance(slots: Slots, level: str) -> None:
     glued = [match[1] for one in slots.part if (match := PIPS.fullmatch(one.text))]
     text = glued[0] if glued else slots.numbers[0].text
-    if any(one.text == "-" for one in slots.part):
-        raise slots.ambiguous("signed_distance")
     slots.distances.append(Distance(level, read_pips(text, level), Unit.PIPS))
-
-
-def heading(slots: Slots) -> None:
-    """Skip “Targets:” before lines that label each target themselves."""
-    if slots.part[0].index:
-        raise slots.unread(slots.part[0])
 
 
 def line_number(slots: Slots) -> None:
@@ -222,6 +212,6 @@ def _is_numbered(slots: Slots, place: int) -> bool:
 HANDLERS: dict[str, Callable[[Slots], None]] = {
     one.__name__: one
     for one in (labelled_stop, stop_word, stop_distance, stop_word_distance, target_distance,
-                heading, line_number, numbered_target, spaced_target, listed_targets, targets,
+                line_number, numbered_target, spaced_target, listed_targets, targets,
                 dashed_targets)
 }  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from alerts.forms.envelopes import from_form
 from alerts.grammar.characters import readable
 from alerts.grammar.decoration import without_signature
-from alerts.grammar.lexicon import Kind, Token
+from alerts.grammar.lexicon import PHRASES, Kind, Token
 from alerts.grammar.tokens import raw_tokens
 from alerts.reading import Alert, Dialect, read_alert
 from common.errors import InvalidInputError
@@ -72,7 +72,8 @@ def is_ordinal(tokens: list[Token], place: int) -> bool:
 
 
 def _is_label(token: Token) -> bool:
-    return token.text.lower() in ("tp", "t/p", "take", "target", "entry", "profit")
+    word = token.text.lower()
+    return PHRASES.get((word,)) in (Kind.TP, Kind.ENTRY) or word in ("take", "profit")
 
 
 def test_each_number_of_a_text_is_read_or_noted() -> None:
