@@ -98,6 +98,12 @@ class Slots:
         return " ".join(one.text for one in self.part if one.kind is not Kind.LINE)
 
     @property
+    def prices(self) -> list[str]:
+        """The prices so far, as they are written."""
+        found = (*self.entry, self.sl, *(one.price for one in self.targets))
+        return [text for text in found if text]
+
+    @property
     def has_levels(self) -> bool:
         return bool(self.sl or self.targets or self.distances)
 

@@ -186,8 +186,7 @@ def _require_next(slots: Slots, index: int) -> None:
 
 def _has_digits(slots: Slots, text: str) -> bool:
     """Whether a number has so many digits before its point as the prices before it."""
-    known = [*slots.entry, slots.sl, *(one.price for one in slots.targets)]
-    digits = {len(re.split("[.,]", price)[0]) for price in known if price}
+    digits = {len(re.split("[.,]", price)[0]) for price in slots.prices}
     return digits == {len(re.split("[.,]", text)[0])}
 
 

@@ -58,10 +58,11 @@ def with_doubt(reading: Reading, tokens: list[Token], notes: Iterable[Note]) -> 
         return replace(reading, may_end=is_bare)
     has_price = bool(_PRICES & set(reading.document))
     if named := _named_trade(tokens, _TRADES if has_price else _WITHOUT_PRICE):
-        raise _may_end(named, "a close of the one that is open")
+        raise refusal("may_end", what=named, ending="a close of the one that is open")
     for note in (*reading.notes, *notes):
         if note.reason == SIZING and (share := _share(note.text)):
-            raise _may_end(f"{share}% without a stop or target", "a close of that share")
+            what = f"{share}% without a stop or target"
+            raise refusal("may_end", what=what, ending="a close of that share")
     return replace(reading, may_end=is_bare)
 
 
@@ -73,10 +74,6 @@ def is_clear_entry(reading: Reading) -> bool:
         return True
     has_price = any(document.get(name) is not None for name in _PRICES)
     return has_price and any(document.get(name) is not None for name in ("targets", "tp"))
-
-
-def _may_end(what: str, ending: str) -> InvalidInputError:
-    return refusal("may_end", what=what, ending=ending)
 
 
 def _named_trade(tokens: list[Token], words: Collection[str]) -> str:
@@ -121,8 +118,7 @@ def read_entry(
     parts = read_statements(tokens)
     side = _side(parts, trend)
     pair = _symbol(parts)
-    prices = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
-    if error := thousands_with_point(pair, [price for price in prices if price]):
+    if error := thousands_with_point(pair, parts.prices):
         raise error
     document: dict[str, Any] = {
         "action": Action.OPEN.value, "symbol": pair, "direction": side.value,
@@ -152,7 +148,7 @@ def read_entry(
 
 def _side(parts: Slots, trend: str) -> Direction:
     if not parts.sides and (parts.sl or parts.targets) and not parts.entry:
-        raise levels_without_side()
+        raise refusal("levels_without_side")
     if not parts.sides:
         raise refusal("no_side")
     if len(set(parts.sides)) > 1:
@@ -162,11 +158,6 @@ def _side(parts: Slots, trend: str) -> Direction:
         pointing = "up" if trend == Direction.BUY else "down"
         raise refusal("side_against_arrow", side=side, pointing=pointing)
     return side
-
-
-def levels_without_side() -> InvalidInputError:
-    """Return the error for a text with a stop or targets, and no side."""
-    return refusal("levels_without_side")
 
 
 def _symbol(parts: Slots) -> str:

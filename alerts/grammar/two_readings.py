@@ -8,7 +8,7 @@ from alerts.grammar.levels import apart
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.numbers import read_number
 from alerts.grammar.reading import refusal
-from alerts.grammar.slots import Size, Slots
+from alerts.grammar.slots import Slots
 from common.errors import InvalidInputError
 from common.units import AssetClass
 from signals.models import Direction
@@ -67,19 +67,13 @@ def _require_one_entry(tokens: list[Token], parts: Slots) -> None:
         has_words = any(one.kind not in _JOINTS for one in between)
         is_joined = any(one.text.lower() in _JOINING for one in between)
         is_apart = place < parts.entry_place and any(one.kind is Kind.LINE for one in between)
-        if parts.is_market_entry and (has_words or is_apart):
-            raise _two_entries(parts)
-        if is_joined and not has_words:
-            raise _two_entries(parts)
-
-
-def _two_entries(parts: Slots) -> InvalidInputError:
-    return refusal("two_entries", entry=parts.entry[0])
+        if (parts.is_market_entry and (has_words or is_apart)) or (is_joined and not has_words):
+            raise refusal("two_entries", entry=parts.entry[0])
 
 
 def _require_single_prices(parts: Slots) -> None:
     """Refuse “TP 2350.2360”: two prices with a point in place of a gap."""
-    for text in (*parts.entry, parts.sl, *(target.price for target in parts.targets)):
+    for text in parts.prices:
         whole, _, after = text.partition(".")
         is_long = len(whole) == len(after) >= _DIGITS and whole.isdigit() and after.isdigit()
         if is_long and int(after) and apart(Decimal(whole), Decimal(after)) <= _NEAR:
@@ -89,8 +83,7 @@ def _require_single_prices(parts: Slots) -> None:
 def _require_plain_sizes(parts: Slots) -> None:
     """Refuse “@ 1.0850 risk 1.0800”: what has no effect may be the stop, if it looks like a price
     of the text."""
-    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
-    prices = [read_number(text) for text in texts if text]
+    prices = list(map(read_number, parts.prices))
     is_at_market = Kind.MARKET in parts.types
     for size in parts.sizes:
         kind, text = size.kind, size.text
@@ -100,7 +93,7 @@ def _require_plain_sizes(parts: Slots) -> None:
             continue  # no price is written like that
         is_stated = size.is_counted or (is_at_market and size.is_labelled)
         if not is_stated and _fits_as_entry(number, parts):
-            raise _size_or_entry(size)
+            raise refusal("size_or_entry", shown=size.shown, text=size.text)
         if kind is Kind.LEVERAGE and text.isdigit() and number <= _LEVERAGE:
             continue
         decimals = len(text.partition(".")[2])
@@ -110,12 +103,8 @@ def _require_plain_sizes(parts: Slots) -> None:
             is_price = decimals >= _DECIMALS or (not prices and number >= _LARGE)
         else:  # lots have two decimals, prices of currencies more
             is_price = decimals >= _DECIMALS and all(map(_is_of_currencies, parts.pairs))
-        if is_price or (is_near and (is_exact or decimals == _most_decimals(texts) > 0)):
+        if is_price or (is_near and (is_exact or decimals == _most_decimals(parts.prices) > 0)):
             raise refusal("plain_sizes", kind=kind, text=text)
-
-
-def _size_or_entry(size: Size) -> InvalidInputError:
-    return refusal("size_or_entry", shown=size.shown, text=size.text)
 
 
 def _fits_as_entry(number: Decimal, parts: Slots) -> bool:
@@ -139,8 +128,7 @@ def _is_of_currencies(pair: str) -> bool:
 
 def _require_plain_number(parts: Slots) -> None:
     """Refuse “#2350 XAUUSD BUY SL 2340”: the number of the signal may be its price."""
-    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
-    prices = [read_number(text) for text in texts if text]
+    prices = list(map(read_number, parts.prices))
     for text in parts.numbered:
         number = Decimal(text)
         if number and any(apart(number, price) <= _NEAR for price in prices):
@@ -220,8 +208,7 @@ def _require_no_ratio_as_target(tokens: list[Token], parts: Slots) -> None:
 
 def _require_whole_targets(tokens: list[Token], parts: Slots) -> None:
     """Refuse “SELL EURUSD NOW SL 1.0880 TP 1”: target 1, whose price is missing, or the price 1."""
-    texts = [*parts.entry, parts.sl, *(target.price for target in parts.targets)]
-    if _most_decimals(texts) < _DECIMALS:
+    if _most_decimals(parts.prices) < _DECIMALS:
         return
     for label, number in pairwise(tokens):
         is_number = label.kind is Kind.TP and not label.index and number.text in _COUNTING

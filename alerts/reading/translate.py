@@ -104,7 +104,7 @@ def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[N
         kinds = {token.kind for token in tokens}
         is_report = any(token.text.lower() in ("hit", "reached", "done") for token in tokens)
         if Kind.NUMBER in kinds and kinds & {Kind.SL, Kind.TP} and not is_report:
-            raise text_entry.levels_without_side()
+            raise refusal("levels_without_side")
         raise refusal("no_signal")
     reading = text_entry.read_entry(tokens, mapping, trend, sent_at)
     return with_doubt(reading, tokens, notes)
