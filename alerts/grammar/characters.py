@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 from alerts.grammar.decoration import CROSSES, FORBIDDING, REACHED, is_of_label, is_plain
-from alerts.grammar.lexicon import emoji
+from alerts.grammar.lexicon import LEXICON, emoji
 from alerts.grammar.reading import refusal
 from common.errors import InvalidInputError
 
@@ -77,9 +77,6 @@ def _listed(found: re.Match[str]) -> str:
     return f"{found[1]}) " if is_of_list else found[0]
 
 
-_KEYCAP_CHARACTERS = re.compile("([0-9])\ufe0f?\u20e3")
-_KEYCAP_OF_LINE = re.compile("^[ \t]*([0-9])\ufe0f?\u20e3", re.MULTILINE)
-_KEYCAP_BEHIND = re.compile("(?<=[0-9.,])(?=[0-9]\ufe0f?\u20e3)")
 _JOINER, _VARIANT = "\u200d", "\ufe0f"
 _BEFORE_STOP = re.compile(
     r"[\s\x80-\U0010ffff]*(?:sl|s/l|stop(?:[ -]?loss)?)(?![A-Za-z])", re.IGNORECASE
@@ -87,52 +84,12 @@ _BEFORE_STOP = re.compile(
 _REPORTED = re.compile(
     r"\b(hit|reached|done)[^A-Za-z0-9]*$", re.IGNORECASE
 )  # the word says it, too
-_CHECKED = "[ \t]*[✅☑✔✓]\ufe0f?"
-_WITHOUT_SIDE = r"(?:(?!buy|sell|long|short)[^\n✅☑✔✓])*"
-# A stop that is to be moved, or has been: it is at the entry. “SL at BE” may report its end.
-_DONE_MOVE = re.compile(
-    rf"^({_WITHOUT_SIDE}\b(?:sl|s/l|stop)[ \t]+to[ \t]+(?:be|b/e|break[ -]?even|entry)(?: price)?)"
-    rf"{_CHECKED}[ \t]*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_REACHED_TARGET = re.compile(
-    rf"^({_WITHOUT_SIDE}\b(?:tp|target)[ ]?[1-9]){_CHECKED}"
-    r"(?=[ \t]*(?:\+[ \t]?[0-9.]+[ \t]?(?:pips?|%)[ \t]*)?$|[ \t]+(?:move|sl to)\b)",
-    re.IGNORECASE | re.MULTILINE,
-)
-# A chart's length or a range: [H4], [1.0845-1.0850].
-_BRACKETS = re.compile(
-    r"\[([MHD][1-9][0-9]?|[1-9][0-9]?(?:[HDhdm]|min)|[0-9][0-9.,]*[ ]?-[ ]?[0-9][0-9.,]*)\]"
-)
 _DASHES = str.maketrans({"–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "’": "'",
                          "\r": "\n", "ℹ": " "})  # fmt: skip
 _SIGN = re.compile("[−➖]")
 _DIGITS = tuple("0123456789")
-# Leaders between a label and its price: TP1...2668.00, but no range: 2650...2660. Elsewhere “…” may
-# be where a text was cut off.
-_LEADERS, _ELLIPSES = (
-    re.compile(rf"(?<![^\s])([A-Za-z][A-Za-z/]*[ ]?[0-9]?)[ \t]*{dots}[ \t]*(?=[1-9]|0\.)")
-    for dots in (r"\.{2,}", "…+")
-)
-_ABBREVIATED = re.compile(r"(?<![A-Za-z.])(sl|tp|s\.l|t\.p)\.(?=[ \t])", re.IGNORECASE)
-_ARROW = re.compile("(?<![-=])[-=]+>")  # as typed: SL -> 1.0800
-_LOW_DASH = re.compile("(?<=[0-9])[ ]?_[ ]?(?=[0-9])")  # 2645_2647
-_BULLET = re.compile(r"^[ \t]*(?:(?:[-*]|#{1,3})[ \t]+|[•·‣⁃∙◦][ \t]*)(?=\S)", re.MULTILINE)
 _ARROWED = re.compile(
     rf"(?<![A-Za-z0-9.,])[0-9][0-9.,]*[ \t]*([{''.join(emoji('arrows'))}↑↗⤴⬆↓↘⤵⬇])[\s\ufe0f]*[0-9]"
-)
-# No part of a word or number: 1.0__850__.
-_APART, _BEFORE_GAP = r"(?<!\w)(?<![0-9][.,])", r"(?!\w|[.,][0-9])"
-# As robots write bold, italic and fixed letters. ~~ strikes out, and stays.
-_EMPHASIS = re.compile(
-    rf"{_APART}(?<![*`])(?P<mark>[*_`])(?=\S)(?P<inside>[^*_`\n]+)(?<=\S)(?P=mark)(?![*`])"
-    rf"{_BEFORE_GAP}"
-)
-_UNDERLINE = re.compile(rf"{_APART}__(?=\S)(?P<inside>[^_\n]+)(?<=\S)__{_BEFORE_GAP}")
-# A language colours a block. Not “diff”, whose minus takes a line away.
-_BLOCK = re.compile(
-    rf"{_APART}```(?:(?:text|txt|yaml|yml|ini|css|md|markdown|json|fix|bash)[ \t\r]*\n)?"
-    rf"(?P<inside>[^`]+)```(?!`){_BEFORE_GAP}"
 )
 _DECORATION = {"So", "Sk", "Sm"}
 _ASCII_SYMBOLS = set("+<=>^`|~$")
@@ -145,13 +102,8 @@ def readable(text: str) -> str:
     """Return a text with ASCII letters, digits and marks only. Raises InvalidInputError."""
     if len(text) > MAX_CHARACTERS:
         raise refusal("too_long", count=len(text), max_characters=MAX_CHARACTERS)
-    text = _UNDERLINE.sub(r"\g<inside>", _BLOCK.sub("\n\\g<inside>\n", text))
-    text = _KEYCAP_BEHIND.sub(" ", text)  # no digit of the number before it
-    text = _KEYCAP_OF_LINE.sub(r"\1) ", in_plain_letters(text))
-    text = _REACHED_TARGET.sub(r"\1 hit, ", _DONE_MOVE.sub(r"\1", text.replace("‼️", "‼")))
-    text = _KEYCAP_CHARACTERS.sub(r"\1 ", text.replace("‼", " ")).translate(_DASHES)
-    text = _LOW_DASH.sub("-", _ELLIPSES.sub(r"\1 ", text))
-    text = _BULLET.sub("  ", _ARROW.sub("→", _with_dashes(text)))
+    text = _rewritten("before", in_plain_letters(_rewritten("first", text))).translate(_DASHES)
+    text = _rewritten("after", _with_dashes(text))
     text = ", ".join(part.strip(" \t") for part in text.split("•")) if "•" in text else text
     plain = "\n".join(map(_line, text.split("\n")))
     if found := _ARROWED.search(text):
@@ -159,8 +111,14 @@ def readable(text: str) -> str:
     for letter in plain:
         if not (letter.isascii() and (letter.isprintable() or letter in "\n\t")):
             raise _unreadable(letter)
-    plain = _ABBREVIATED.sub(r"\1", _LEADERS.sub(r"\1 ", _BRACKETS.sub(r"(\1)", plain)))
-    return _EMPHASIS.sub(r"\g<inside>", plain.replace("***", " ").replace("**", " "))
+    return _rewritten("last", plain)
+
+
+def _rewritten(step: str, text: str) -> str:
+    """Return a text in which the patterns of a step are replaced, one after the other."""
+    for pattern, put in LEXICON["rewrites"][step]:
+        text = re.sub(pattern, put, text)
+    return text
 
 
 def _line(line: str) -> str:
