@@ -6,7 +6,7 @@ Both lists are closed, as the vocabulary is: any other emoji or line is refused.
 import re
 import unicodedata
 
-from alerts.grammar.lexicon import emoji, pattern
+from alerts.grammar.lexicon import LEXICON, emoji, pattern
 from alerts.grammar.reading import SIZING, Note, excerpt
 
 REACHED = emoji("reached")
@@ -18,21 +18,13 @@ _FLAGS = {chr(code) for code in range(0x1F1E6, 0x1F200)}
 _LINES = {chr(code) for code in range(0x2500, 0x25A0)}
 # Each only in a line with such a word: a lock beside a stop that is moved, a clock beside “now”.
 _BESIDE = {
-    **dict.fromkeys(
-        "🔒🔐", re.compile(r"\b(?:be|b/e|breakeven|break even|secure|move|sl to)\b", re.IGNORECASE)
-    ),
-    **dict.fromkeys("🕒⏱", re.compile(r"\bnow\b", re.IGNORECASE)),
-}
+    letter: re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    for letters, words in LEXICON["beside"].items() for letter in letters
+}  # fmt: skip
 _PLAIN = emoji("up", "down", "green", "red", "arrows", "signs", "shapes", "tones") | _FLAGS | _LINES
-_LABEL = (
-    r"(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take|profit|entry|enter|price|exit|close|move|set|raise|lower"
-    r"|cancel|secure|book|leverage|lev|cross|risk|lots?|size|exchanges?|pair|coin|symbol|rr|r:r"
-    r"|time|timeframe|type|order|reduce|trail|at|[0-9])"
-)
-_TO_WORD = r"[^A-Za-z0-9]*"
-_BEFORE_LABEL = re.compile(rf"{_TO_WORD}{_LABEL}(?![A-Za-z])", re.IGNORECASE)
-_BEFORE_LEVEL = re.compile(
-    rf"{_TO_WORD}(?:sl|s/l|stop|tps?[0-9]?|t/p|targets?|take)(?![A-Za-z])", re.IGNORECASE
+_BEFORE_LABEL, _BEFORE_LEVEL = (
+    re.compile(rf"[^A-Za-z0-9]*(?:{'|'.join(LEXICON['marked'][name])})(?![A-Za-z])", re.IGNORECASE)
+    for name in ("labels", "levels")
 )
 _LEVEL = re.compile(r"\b(?:sl|stop|tp[0-9]?|target|profit)\b", re.IGNORECASE)
 _SIDE = re.compile(r"\b(?:buy|sell|long|short)\b", re.IGNORECASE)
@@ -51,10 +43,8 @@ def is_plain(letter: str, line: str) -> bool:
 def is_of_label(line: str, place: int) -> bool:
     """Whether a check mark at the beginning of a line marks a price or an instruction, “✅ TP1
     1.0900”: before an entry, “✅ BUY EURUSD”, it can say that it is done."""
-    is_update = bool(_UPDATE.search(line))
-    if _SIDE.search(line):
-        return is_update and bool(_BEFORE_LABEL.match(line, place + 1))
-    return is_update or bool(_BEFORE_LABEL.match(line, place + 1))
+    is_update, is_label = bool(_UPDATE.search(line)), bool(_BEFORE_LABEL.match(line, place + 1))
+    return (is_update and is_label) if _SIDE.search(line) else (is_update or is_label)
 
 
 def _colours_level(line: str, place: int) -> bool:

@@ -4,7 +4,7 @@ The advice to leave a word out is only for words without which the signal is the
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 from alerts.grammar.levels import listed_pair
@@ -66,27 +66,11 @@ def turning_in_name(name: str) -> str:
     return found[0] if found else ""
 
 
-_TAKEN_BACK, _POSTPONING, _SHARE = (
-    pattern("notes", name) for name in ("taken_back", "postponing", "share")
-)
-
-
-def taken_back(note: str) -> str:
-    """Return the words of a note that take its order back; '' if there are none."""
-    found = _TAKEN_BACK.search(note.replace("’", "'"))
-    return found[0] if found else ""
-
-
-def postponing(note: str) -> str:
-    """Return the words of a close's note that make it conditional; '' if there are none."""
-    found = _POSTPONING.search(note)
-    return found[0] if found else ""
-
-
-def share_in(note: str) -> str:
-    """Return the words of a close's note that name a part of the trade; '' if there are none."""
-    found = _SHARE.search(note)
-    return found[0] if found else ""
+def contradicting(kind: str) -> Callable[[str], str]:
+    """Return what finds the words of a note that take its order back, make a close conditional, or
+    name a part of the trade: taken_back, postponing, share. It returns '' if there are none."""
+    words = pattern("notes", kind)
+    return lambda note: found[0] if (found := words.search(note.replace("’", "'"))) else ""
 
 
 _MEANINGS = {word: one for one in LEXICON["meanings"] for word in one["words"]}

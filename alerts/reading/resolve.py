@@ -13,7 +13,7 @@ from typing import Any
 
 from alerts.grammar.mapping import NO_MAPPING, AlertMapping
 from alerts.grammar.reading import Dialect, Note, Reading, refusal
-from alerts.grammar.words import postponing, share_in, taken_back, turning_in_name, unclear_word
+from alerts.grammar.words import contradicting, turning_in_name, unclear_word
 from alerts.reading.alerts import Alert, AlertOrder, AlertSignal, only_feed
 from alerts.reading.orders import read_close, read_strategy_order, require_prices
 from alerts.reading.strategy import POSITIONS
@@ -37,6 +37,7 @@ _WRITE = {
 _WRITE_OBJECT = (
     'An indicator sends "action": "OPEN"; a strategy its market_position and prev_market_position.'
 )
+_TAKEN_BACK, _POSTPONING, _SHARE = map(contradicting, ("taken_back", "postponing", "share"))
 OTHER_SIDE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
 
 
@@ -61,15 +62,15 @@ def read_alert(body: bytes, mapping: AlertMapping = NO_MAPPING) -> Alert:
 
 def _resolved(reading: Reading) -> AlertSignal | AlertOrder:
     parsed = reading.document
-    _require_meant(parsed, taken_back)
+    _require_meant(parsed, _TAKEN_BACK)
     action = str(parsed.get("action") or "").strip().upper()
     has_position = any(parsed.get(name) is not None for name in POSITIONS)
     if has_position or action in Direction.values:
         return read_strategy_order(parsed, needs_time=reading.needs_time, form=reading.level_form)
     if action == Action.CLOSE:
-        _require_meant(parsed, postponing)
+        _require_meant(parsed, _POSTPONING)
         if parsed.get("close_fraction") is None:
-            _require_meant(parsed, share_in)
+            _require_meant(parsed, _SHARE)
         if not (parsed.get("refers_to") or parsed.get("refers_to_external_id")):
             return read_close(parsed)
     elif action != Action.MODIFY:
