@@ -193,15 +193,11 @@ def _are_only_thousands(texts: list[str], pairs: list[str]) -> bool:
     """Whether 43,000 is no price of these symbols with a decimal comma, and one with thousands: a
     bitcoin at 43 is not sold."""
     unclear = [text for text in texts if _THOUSANDS.fullmatch(text)]
-    for low, high in map(magnitude, pairs):
-        for text in unclear:
-            as_decimal, as_whole = (
-                Decimal(text.replace(",", ".", 1).replace(",", "")),
-                Decimal(text.replace(",", "")),
-            )
-            if as_decimal * _FAR >= low or not low <= as_whole <= high:
-                return False
-    return True
+    return all(
+        Decimal(text.replace(",", ".", 1).replace(",", "")) * _FAR < low
+        and low <= Decimal(text.replace(",", "")) <= high
+        for low, high in map(magnitude, pairs) for text in unclear
+    )  # fmt: skip
 
 
 def _words(tokens: list[Token], places: range) -> Iterator[Token]:

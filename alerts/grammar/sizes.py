@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from alerts.grammar.lexicon import NAMES, Kind, Token, is_frame, kind_of
 from alerts.grammar.reading import SIZING, Note
@@ -82,17 +83,9 @@ def leverage(slots: Slots) -> None:
     _skip(slots)
 
 
-def risk(slots: Slots) -> None:
-    _note_numbers(slots, Kind.RISK)
-
-
-def size(slots: Slots) -> None:
-    _note_numbers(slots, Kind.SIZE)
-
-
 def ratio(slots: Slots) -> None:
     is_plain = len(slots.numbers) > 1 and slots.numbers[0].text == "1"  # 1:2 is nothing else
-    _note_numbers(slots, Kind.RATIO, is_plain=is_plain)
+    _note_numbers(Kind.RATIO, slots, is_plain=is_plain)
 
 
 def counted(slots: Slots) -> None:
@@ -101,7 +94,7 @@ def counted(slots: Slots) -> None:
     _skip(slots)
 
 
-def _note_numbers(slots: Slots, kind: Kind, *, is_plain: bool = False) -> None:
+def _note_numbers(kind: Kind, slots: Slots, *, is_plain: bool = False) -> None:
     is_labelled = any(one.text in (":", "=") for one in slots.part)
     if not is_plain:
         slots.sizes += [
@@ -184,6 +177,7 @@ def _next(slots: Slots) -> Token:
 
 
 HANDLERS: dict[str, Callable[[Slots], None]] = {
-    "leverage": leverage, "leverage_range": leverage, "risk": risk, "ratio": ratio,
-    "counted": counted, "size": size, "frame": frame, "chart": chart, "described": described,
+    "leverage": leverage, "leverage_range": leverage, "ratio": ratio, "counted": counted,
+    "risk": partial(_note_numbers, Kind.RISK), "size": partial(_note_numbers, Kind.SIZE),
+    "frame": frame, "chart": chart, "described": described,
 }  # fmt: skip

@@ -137,10 +137,6 @@ def _signal_number(slots: Slots) -> None:
     _bare(slots)
 
 
-def _between(slots: Slots) -> None:
-    _take_price(slots, slots.part[1:])
-
-
 def _bare(slots: Slots) -> None:
     """Take a number without a label: the price, if it stands behind the side and the symbol."""
     is_first = not (slots.entry or slots.has_levels)
@@ -237,6 +233,6 @@ HANDLERS: dict[str, Callable[[Slots], None]] = {
     **targets.HANDLERS, **sizes.HANDLERS, "side": _side, "priced_side": _priced_side,
     "symbol": _symbol, "type": _type, "market_label": _skip, "heading": _skip,
     "entry_at_market": _entry_at_market, "described_entry": _described_entry, "entry": _entry,
-    "at_price": _entry, "between": _between, "signal_number": _signal_number,
+    "at_price": _entry, "signal_number": _signal_number,
     "bare": _bare, "mark": _skip, "label": _label,
 }  # fmt: skip

@@ -24,14 +24,13 @@ def read_pips(text: str, level: str) -> Decimal:
 
 
 def _one_stop(slots: Slots) -> None:
+    """Raise InvalidInputError for a second stop, and for “stop” where it could be a stop order to
+    enter."""
+    is_behind_entry = bool(slots.entry) or Kind.MARKET in slots.types
+    if slots.part[0].kind is Kind.STOP and not is_behind_entry:
+        raise slots.ambiguous("stray_stop")
     if slots.sl or slots.has_distance("sl"):
         raise refusal("one_stop")
-
-
-def _behind_entry(slots: Slots) -> None:
-    """Raise ALERT_AMBIGUOUS for “stop” alone where it could be a stop order to enter."""
-    if not (slots.entry or Kind.MARKET in slots.types):
-        raise slots.ambiguous("stray_stop")
 
 
 def labelled_stop(slots: Slots) -> None:
@@ -52,19 +51,9 @@ def labelled_stop(slots: Slots) -> None:
         raise slots.ambiguous("stop_of_share")
 
 
-def stop_word(slots: Slots) -> None:
-    _behind_entry(slots)
-    labelled_stop(slots)
-
-
 def stop_distance(slots: Slots) -> None:
     _one_stop(slots)
     _distance(slots, "sl")
-
-
-def stop_word_distance(slots: Slots) -> None:
-    _behind_entry(slots)
-    stop_distance(slots)
 
 
 def target_distance(slots: Slots) -> None:
@@ -210,7 +199,7 @@ def _is_numbered(slots: Slots, place: int) -> bool:
 
 HANDLERS: dict[str, Callable[[Slots], None]] = {
     one.__name__: one
-    for one in (labelled_stop, stop_word, stop_distance, stop_word_distance, target_distance,
+    for one in (labelled_stop, stop_distance, target_distance,
                 line_number, numbered_target, spaced_target, listed_targets, targets,
                 dashed_targets)
 }  # fmt: skip
