@@ -13,7 +13,6 @@ from alerts.grammar.decoration import trend_of, without_signature
 from alerts.grammar.lexicon import Kind, Token
 from alerts.grammar.mapping import AlertMapping
 from alerts.grammar.reading import SIZING, Dialect, Note, Reading, refusal
-from alerts.grammar.sizes import with_signal_numbers
 from alerts.grammar.text_entry import with_doubt
 from alerts.grammar.tokens import concepts
 from alerts.grammar.words import foreign_word, refuse_options, refuse_unclear_words
@@ -90,8 +89,7 @@ def _read_text(text: str, mapping: AlertMapping) -> Reading:
 def _read_words(plain: str, mapping: AlertMapping, trend: str, notes: Sequence[Note]) -> Reading:
     """Read an entry or an update in words."""
     time = _TIME.search(plain)
-    words = concepts(plain[: time.start()] if time else plain, mapping)
-    tokens = with_signal_numbers(words)
+    tokens = concepts(plain[: time.start()] if time else plain, mapping)
     sent_at = time[0].strip() if time else ""
     refuse_options(tokens)
     refuse_unclear_words(tokens)
