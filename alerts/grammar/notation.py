@@ -89,6 +89,8 @@ class Grammar:
         )  # fmt: skip
 
     def _letter(self, name: str, numbers: Iterator[int]) -> str:
+        if name == "ANY":
+            return "."
         if name in self.classes:
             return f"[{''.join(self._letter(one, numbers) for one in self.classes[name])}]"
         if name not in self.letters:

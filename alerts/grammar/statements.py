@@ -15,7 +15,8 @@ _TYPES = (Kind.LIMIT, Kind.STOP_ORDER, Kind.STOP_LIMIT, Kind.MARKET)
 _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
 # A size with its value: a number behind it is another thing.
 _COMPLETE = {"leverage", "leverage_range", "risk", "ratio", "counted", "size"}
-_OF_SIDE = (NAMES - {"id"}) | {"position"}  # “BUY SIGNAL”, “SELL ORDER”: one phrase, which says the side
+# “BUY SIGNAL”, “SELL ORDER”: one phrase, which says the side.
+_OF_SIDE = (NAMES - {"id"}) | {"position"}
 _MOST_LOTS = 10
 _SILENT = ("mark", "label")
 _WAYS = {"from", "to"}

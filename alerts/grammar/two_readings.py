@@ -14,7 +14,6 @@ from common.units import AssetClass
 from signals.models import Direction
 from signals.symbols import asset_class
 
-_SIDES = (Kind.BUY, Kind.SELL)
 _JOINTS = (Kind.MARK, Kind.LINE, Kind.FILLER, Kind.DECOR)
 _JOINING = {"&", ",", "/", "|", "+", ";", "-", "and", "with", "."}
 _NEAR, _DECIMALS, _LARGE, _LEVERAGE = Decimal("0.15"), 3, 20, 500
@@ -34,12 +33,10 @@ def require_one_reading(tokens: list[Token], parts: Slots) -> None:
     _require_plain_sizes(parts)
     _require_plain_number(parts)
     _require_stated_pips(parts)
-    _require_clear_limit(tokens, parts)
     _require_clear_stop_order(tokens, parts)
     _require_target_beside_ratio(tokens, parts)
     _require_no_ratio_as_target(tokens, parts)
     _require_whole_targets(tokens, parts)
-    _require_levels_beside_zone(tokens, parts)
 
 
 def _require_whole_symbol(tokens: list[Token]) -> None:
@@ -153,16 +150,6 @@ def _most_decimals(texts: list[str]) -> int:
     return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 
-def _require_clear_limit(tokens: list[Token], parts: Slots) -> None:
-    """Refuse “BUY EURUSD LIMIT 1.0900 STOP 1.0800”: in many order tickets the limit is the target,
-    and the stop the stop loss, of an entry at market."""
-    if parts.targets or not any(token.kind is Kind.STOP for token in tokens):
-        return
-    for before, token in pairwise(tokens):
-        if token.kind is Kind.LIMIT and before.kind is Kind.SYMBOL:
-            raise refusal("clear_limit")
-
-
 def _require_clear_stop_order(tokens: list[Token], parts: Slots) -> None:
     """Refuse “EURUSD BUY STOP 1.0800 TP 1.0900”: without a stop loss of its own, the stop can be
     it. A stop order names its price with @, or stands before its symbol."""
@@ -214,12 +201,3 @@ def _require_whole_targets(tokens: list[Token], parts: Slots) -> None:
         is_number = label.kind is Kind.TP and not label.index and number.text in _COUNTING
         if is_number and any(target.price == number.text for target in parts.targets):
             raise refusal("whole_targets", text=number.text)
-
-
-def _require_levels_beside_zone(tokens: list[Token], parts: Slots) -> None:
-    """Refuse “XAUUSD BUY ZONE 2340-2345” alone: analysts name areas of a chart so."""
-    if parts.sl or parts.targets or parts.distances:
-        return
-    for before, token in pairwise(tokens):
-        if before.kind in _SIDES and token.text.lower() == "zone":
-            raise refusal("levels_beside_zone", text=before.text)
