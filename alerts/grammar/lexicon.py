@@ -102,7 +102,7 @@ _LEVERS, _MODES = {"leverage", "lev"}, {"cross", "isolated"}
 _FRAME_LABELS = {"timeframe", "time frame", "tf"}
 _RISK_WORDS = {"low", "medium", "moderate", "high"}
 # What a number behind it can count: “signal 128”.
-NAMES = {"signal", "signals", "trade", "alert", "new signal", "new trade", "id", "order",
+NAMES = {"signal", "signals", "trade", "alert", "new signal", "new trade", "signalid", "order",
          "signal alert", "gold signal"}  # fmt: skip
 PIPS = re.compile(r"([0-9]+(?:\.[0-9]+)?)pips?", re.IGNORECASE)
 _POINTS = re.compile(r"([0-9]+(?:\.[0-9]+)?)p(?:ts?|oints?)?", re.IGNORECASE)

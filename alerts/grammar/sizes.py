@@ -110,7 +110,7 @@ def described(slots: Slots) -> None:
         Kind.SYMBOL, Kind.WORD
     ):  # fmt: skip
         raise slots.ambiguous("multiple_of_coin")
-    if not is_named or slots.before.text.lower() == "id":  # “ID: 2650” can be the price, too
+    if not is_named or slots.before.text.lower() == "signalid":
         slots.numbered.append(token.text[1:])
     slots.notes.append(Note(token.text, "it numbers the signal"))
 

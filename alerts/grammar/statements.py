@@ -16,7 +16,7 @@ _UNFINISHED = {*":=@(&/+", "and", "at", "on", "with", "zone", "range"}
 # A size with its value: a number behind it is another thing.
 _COMPLETE = {"leverage", "leverage_range", "risk", "ratio", "counted", "size"}
 # “BUY SIGNAL”, “SELL ORDER”: one phrase, which says the side.
-_OF_SIDE = (NAMES - {"id"}) | {"position"}
+_OF_SIDE = NAMES | {"position"}
 _MOST_LOTS = 10
 _SILENT = ("mark", "label")
 _WAYS = {"from", "to"}
