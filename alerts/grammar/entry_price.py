@@ -81,8 +81,7 @@ def _require_no_lots(parts: Slots, number: Decimal) -> None:
     most = max((len(text.partition(".")[2]) for text in levels), default=0)
     decimals = len(parts.entry[0].partition(".")[2])
     if number < _LOTS and decimals <= 2 and decimals < most:
-        shown = parts.entry[0]
-        raise refusal("no_lots", shown=shown)
+        raise refusal("no_lots", shown=parts.entry[0])
 
 
 def _require_price(parts: Slots, number: Decimal, pair: str, side: Direction) -> None:
@@ -105,8 +104,7 @@ def _require_price(parts: Slots, number: Decimal, pair: str, side: Direction) ->
     document = {"sl": prices[0]} if parts.sl else {}
     require_magnitude(pair, prices)
     require_plausible(pair, side, None, document, prices[len(document) :])
-    shown = plain(number)
-    raise refusal("price", shown=shown)
+    raise refusal("price", shown=number)
 
 
 def _has_decimals_of_a_price(text: str, pair: str, least: int) -> bool:

@@ -39,11 +39,9 @@ class Bounds(NamedTuple):
 
 
 def _bounds(name: str) -> Bounds:
-    """Return the bounds of a class; the file has percents."""
-    values: dict[str, int] = BOUNDS["classes"][name]
-    names = ("stop", "target", "round_stop", "round_target", "together")
-    stop, target, round_stop, round_target, together = (Decimal(values[one]) / 100 for one in names)
-    return Bounds(stop, target, round_stop, round_target, together, bool(values["quote"]))
+    """Return the bounds of a class; the file has percents, in the order of the fields."""
+    *percents, is_quotable = BOUNDS["classes"][name].values()
+    return Bounds._make([*(Decimal(one) / 100 for one in percents), is_quotable])
 
 
 _FX, _MAJOR, _METAL = _bounds("currency"), _bounds("major"), _bounds("metal")
@@ -219,8 +217,7 @@ def require_magnitude(pair: str, prices: Iterable[Decimal]) -> None:
     low, high = magnitude(pair)
     for price in prices:
         if not low <= price <= high:
-            shown = plain(price)
-            raise refusal("magnitude", shown=shown, pair=pair)
+            raise refusal("magnitude", shown=price, pair=pair)
 
 
 def _spread(pair: str) -> Decimal:
@@ -234,11 +231,9 @@ def require_near(pair: str, prices: Iterable[Decimal], known: Iterable[Decimal])
     references, prices = list(known), list(prices)
     require_magnitude(pair, prices)
     for price in prices:
-        if near_any(pair, price, references):
-            continue
-        shown = plain(price)
-        reference = plain(references[0]) if references else "no known price"
-        raise refusal("far_from_trade", shown=shown, pair=pair, reference=reference)
+        if not near_any(pair, price, references):
+            reference = references[0] if references else "no known price"
+            raise refusal("far_from_trade", shown=price, pair=pair, reference=reference)
 
 
 def require_plausible(
