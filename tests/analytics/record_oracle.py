@@ -124,7 +124,8 @@ def oracle(
                             break
             if entry is not None and left:
                 last, last_at = bar["bc"] if buy else bar["ac"], end
-            if entered_now and left:  # each CLOSE of a part was of what is open, so of all it fills
+            # Each CLOSE of a part was of what is open, so of all that it fills.
+            if entered_now and left and last is not None:
                 for one in seen:
                     if one.action == "CLOSE":
                         parts.append((last, left * one.fraction))

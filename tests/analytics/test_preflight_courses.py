@@ -111,7 +111,7 @@ def test_deepest_drawdown_is_the_largest_part_of_its_peak() -> None:
     curve = Curve()
     for hour, equity in enumerate((1_000, 500, 10_000, 9_000)):
         curve.add(T + timedelta(hours=hour), D(equity), D(0))
-    assert (curve.deepest_percent, curve.deepest) == (50, 500)
+    assert (curve.deepest_percent, curve.deepest) == (D(50), D(500))
     assert (curve.deepest_from, curve.deepest_at) == (T, T + timedelta(hours=1))
 
 

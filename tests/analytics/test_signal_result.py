@@ -101,7 +101,7 @@ def test_close_of_a_part_before_the_entry_closes_it_once_it_is_entered(version: 
     )
     trade = ended(state, [bar(1, 98, 98, 92, 94), bar(2, 94, 120, 94, 119)], half, fifth)
     assert [(one.price, one.fraction, one.reason) for one in trade.exits] == [
-        (94, D("0.6"), "close"), (119, D("0.4"), "tp"),
+        (D(94), D("0.6"), "close"), (D(119), D("0.4"), "tp"),
     ]  # fmt: skip
     assert results(trade)[0] == ((-1 * D("0.6") + 24 * D("0.4")) / 95 * 100).quantize(D("1e-10"))
 
