@@ -33,6 +33,7 @@ from execution.services import close_position
 from execution.submission.claim import claim
 from positions.models import ExecutionPosition
 from signals.models import Feed
+from tests.changes.races import meet
 from tests.connections import make
 from tests.execution import factories
 from tests.loss_limits import cash_flow_of, limit_of
@@ -201,6 +202,35 @@ def test_second_check_writes_no_second_pause(account: ExecutionConnection, feed:
     assert loss_limits.pause_account(account.pk) == []
     assert len(pauses(account)) == 1
     assert Event.objects.filter(kind="loss_limit.reached").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_entry_that_is_being_claimed_while_its_account_is_paused_is_withdrawn(
+    account: ExecutionConnection, feed: Feed
+) -> None:
+    limit(account, action="PAUSE_AND_CLOSE")
+    order = Order.objects.get(signal=factories.signal(feed), connection=account)
+    read(account, "9400")
+    meet(
+        lambda: claim([order.pk], worker_id=factories.OWNER),
+        lambda: loss_limits.pause_account(account.pk),
+    )
+    order.refresh_from_db()
+    assert (order.status, order.pending_action) == ("SUBMITTING", "CLOSE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_second_process_that_pauses_at_the_same_time_writes_nothing(
+    account: ExecutionConnection,
+) -> None:
+    limit(account)
+    read(account, "9400")
+
+    def pause() -> list[int]:
+        return loss_limits.pause_account(account.pk)
+
+    assert meet(pause, pause) == ("[]", "[]")
+    assert len(pauses(account)) == 1
 
 
 def test_check_that_dies_leaves_nothing_and_is_repeated(
