@@ -99,6 +99,23 @@ def test_order_unknown_for_too_long_alerts_once(
     assert state(entry)[0] == "UNKNOWN"
 
 
+def test_exit_that_is_unknown_again_after_it_was_sent_again_alerts_again(
+    feed: Feed, runtime: trading_runtime.TradingRuntime
+) -> None:
+    close_position(factories.filled(factories.signal(feed)).pk)
+    for times in (1, 2):
+        assert len(factories.claim_all()) == 1
+        factories.pass_time(400)
+        sweeps.mark_orphaned_unknown("another")
+        for _ in range(2):
+            stale_orders.alert_stale_unknown()
+        assert len(factories.events("order.unknown_too_long")) == times
+        for _ in range(2):  # its broker does not have it
+            sweeps.query_unknown_orders(runtime.dispatcher)
+            factories.pass_time(61)
+        factories.force("UPDATE execution_executionlog SET at = at - interval '600 seconds'")
+
+
 def test_longest_look_up_pause_follows_its_setting(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
