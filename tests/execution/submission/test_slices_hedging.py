@@ -339,14 +339,18 @@ def test_halt_that_flattens_closes_each_ticket_once(
 
 def test_tickets_of_a_trade_count_as_one_position(feed: Feed, broker: FakeBroker) -> None:
     account = factories.account(feed, preset_fixed_quantity=D(90), preset_max_open_positions=2)
-    factories.signal(feed, **TWAP)
+    sliced = factories.signal(feed, **TWAP)
     all_slices()
     factories.signal(feed)
     factories.fill_all()
     assert ExecutionPosition.objects.count() == 4
     parameters = {"connections": [account.pk], "pairs": [], "unanswered": 1.0}
-    (row,) = rows(EXPOSURE, parameters)
-    assert row.positions == 2
+    for closed_next in ("entry", "entry-2", None):  # of those left open one stands for the trade
+        (row,) = rows(EXPOSURE, parameters)
+        assert row.positions == 2
+        if closed_next:
+            close_position(sliced.positions.get(entry_leg=closed_next).pk)
+            factories.fill_all()
     third = factories.signal(feed)
     factories.fill_all()
     assert Order.objects.get(signal=third).reason == "MAX_OPEN_POSITIONS"
