@@ -7,6 +7,7 @@ import pytest
 from django.db.models import F
 from django.test import Client
 
+from brokers.types import ReportKind
 from connections.models import ExecutionConnection, Instrument
 from events.messages import render
 from execution.models import Order
@@ -35,6 +36,32 @@ def test_raised_minimum_closes_only_remainders_below_two_steps(
     assert close_dust() == closed
     held = ExecutionPosition.objects.get()
     assert (held.quantity, held.close_reason) == (left, "signal" if closed else "")
+
+
+def test_little_of_an_entry_that_still_fills_is_no_dust(feed: Feed) -> None:
+    factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get()
+    factories.apply(factories.fill_report(entry, 10, "f1"))  # of 100, in steps of 10
+    Instrument.objects.update(close_min=D(1000))
+    assert close_dust() == 0
+    factories.apply(factories.report(entry, ReportKind.CANCELLED))
+    assert close_dust() == 1
+
+
+def test_dust_whose_exit_is_under_way_waits_for_its_end(feed: Feed) -> None:
+    position = factories.filled(factories.signal(feed))
+    for fraction in ("0.9", "1"):
+        close_position(position.pk, fraction=D(fraction))
+        if fraction == "0.9":
+            factories.fill_all()
+    factories.claim_all()
+    last = Order.objects.latest("id")
+    assert (last.status, last.quantity) == ("SUBMITTING", 10)
+    Instrument.objects.update(close_min=D(1000))
+    assert close_dust() == 0
+    factories.apply(factories.report(last, ReportKind.REJECTED))
+    assert close_dust() == 1
 
 
 def an_hour_later() -> None:

@@ -9,7 +9,7 @@ from common.db.sql import database_now, run
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.models import Order, PendingAction
-from execution.monitoring.pending_actions import process_pending_actions
+from execution.monitoring.pending_actions import END_ACTIONS, process_pending_actions
 from execution.recovery import stale_orders
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order
@@ -151,6 +151,21 @@ def test_cancel_that_is_refused_again_and_again_is_reported_once(
     print(factories.events("order.stuck"))
     assert factories.events("order.stuck") == [{"code": "CANCEL_UNANSWERED"}]
     assert requests_logged(working) == 7
+
+
+def test_later_cancel_without_an_answer_is_reported_as_well(
+    working: Order, broker: FakeBroker
+) -> None:
+    broker.cancelling = "silent"
+    for times in (1, 2):
+        for _ in range(4):
+            process_pending_actions()
+            stale_orders.resolve_stuck()
+            factories.pass_time(31)
+        assert factories.events("order.stuck") == [{"code": "CANCEL_UNANSWERED"}] * times
+        factories.force("UPDATE execution_executionlog SET at = at - interval '600 seconds'")
+        run(END_ACTIONS, ([working.pk],))
+        cancel_order(working.pk)
 
 
 def test_cancel_delayed_and_then_unanswered_is_reported_for_each(

@@ -436,9 +436,16 @@ def test_change_whose_reads_keep_failing_is_alerted_once(order: Order, broker: F
     broker.reads_fail = False
     factories.pass_time(61)
     assert run_until_settled() is ChangeState.DONE
+    factories.force("UPDATE execution_executionlog SET at = at - interval '600 seconds'")
     request(order, limit_price="1.093")
     stale_orders.resolve_stuck()
     assert len(factories.events("order.stuck")) == 1
+    process_pending_actions()
+    broker.reads_fail = True
+    factories.pass_time(181)
+    for _ in range(2):
+        stale_orders.resolve_stuck()
+    assert len(factories.events("order.stuck")) == 2
 
 
 # ---- events --------------------------------------------------------------------------------------
