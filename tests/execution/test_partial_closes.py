@@ -281,3 +281,19 @@ def test_part_of_open_slices_and_of_the_one_in_flight(
     assert left() == 20
     factories.answer(call, factories.fake_broker().fill_at_once(call.request))
     assert (settle(), left()) == ([20], 40)
+
+
+@pytest.mark.parametrize("sliced", ["NETTING"], indirect=True)
+def test_parts_of_two_slices_that_fill_at_once_are_closed_together(
+    feed: Feed, sliced: ExecutionConnection
+) -> None:
+    opened = factories.signal(feed, **TWAP)
+    calls = factories.claim_all()
+    factories.pass_time(20)
+    refresh()
+    calls += factories.claim_all()
+    assert [int(call.request.quantity) for call in calls] == [40, 40]
+    factories.close_signal(opened, "0.5")
+    for call in calls:
+        factories.answer(call, factories.fake_broker().fill_at_once(call.request))
+    assert (settle(), left()) == ([40], 40)
