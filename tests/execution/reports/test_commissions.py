@@ -135,6 +135,8 @@ def test_corrected_commission_replaces_the_booked_one(entry: Order) -> None:
     assert booked() == (D("-0.10"),) * 3
     factories.apply(charged(report, "0"))
     assert booked() == (D(0),) * 3
+    factories.apply(charged(report, "0.30"), charged(report, "0.40"))  # at once: the last counts
+    assert booked() == (D("0.40"),) * 3
 
 
 def test_commission_belongs_to_a_version_of_the_execution(entry: Order) -> None:
@@ -148,6 +150,8 @@ def test_commission_belongs_to_a_version_of_the_execution(entry: Order) -> None:
     factories.apply(charged(corrected, "1.75", revision=2))
     factories.apply(charged(report, "1.25"))
     assert booked() == (D("1.75"),) * 3
+    factories.apply(charged(corrected, "1.80", revision=2), charged(report, "1.25"))
+    assert booked() == (D("1.80"),) * 3
     assert position().entry_price == D("1.2")
 
 
