@@ -1,6 +1,7 @@
 """The plan of an entry in slices, and what the next slice sends. Pure."""
 
 from decimal import Decimal as D
+from itertools import permutations
 from itertools import pairwise
 
 import pytest
@@ -169,6 +170,16 @@ LIVE_OR_LOST = {"SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "FAILE
 )
 def test_what_ends_a_plan(status: str, reason: str, ended: Code | None) -> None:
     assert ending_of([sibling(1, "FILLED", "30"), sibling(2, status, reason=reason)]) is ended
+
+
+def test_first_slice_that_ended_a_plan_states_why() -> None:
+    slices = [
+        sibling(1, "FILLED", "30"),
+        sibling(2, "REJECTED", reason=Code.REJECTED_BY_BROKER),
+        sibling(3, "CANCELLED", reason=Code.OWNER_CANCELLED),
+    ]
+    found = {ending_of(given) for given in permutations(slices)}
+    assert found == {Code.REJECTED_BY_BROKER}
 
 
 def test_closed_position_and_unknown_slice() -> None:
