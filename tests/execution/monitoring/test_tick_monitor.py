@@ -149,6 +149,20 @@ def test_locked_position_is_evaluated_again_with_the_same_prices(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_hit_of_a_locked_position_is_kept_while_the_database_is_away(
+    bought: ExecutionPosition, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = TickMonitor()
+    with factories.locked_elsewhere(lock(bought)):
+        assert held.process_quotes(source(alice), quotes_of("1.08", "1.1")) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(tick_monitor, "periodic_rows", _away)
+        with pytest.raises(OperationalError):
+            held.process_quotes(source(alice), quotes_of("1.1"))
+    assert len(held.process_quotes(source(alice), [])) == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_touch_of_one_position_does_not_hit_a_new_stop_of_another(
     bought: ExecutionPosition, alice: ExecutionConnection, feed: Feed
 ) -> None:
