@@ -132,12 +132,16 @@ def _away(*_: object, **__: object) -> object:
 
 @pytest.mark.django_db(transaction=True)
 def test_order_that_is_locked_fires_with_the_next_call(
-    alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor
+    alice: ExecutionConnection, feed: Feed, monitor: TriggerMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = held(feed, **BUY_STOP)
     lock = f"SELECT id FROM execution_order WHERE id = {order.pk} FOR NO KEY UPDATE"
     with factories.locked_elsewhere(lock):
         assert monitor.process_quotes(source(alice), quotes_of("1.2")) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(trigger_monitor, "_judge", _away)
+        with pytest.raises(OperationalError):
+            monitor.process_quotes(source(alice), quotes_of("1.1"))
     assert monitor.process_quotes(source(alice), []) == [order.pk]  # without another quote
     assert monitor.process_quotes(source(alice), []) == []
 
