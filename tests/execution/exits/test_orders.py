@@ -341,6 +341,24 @@ def test_part_above_the_brokers_maximum_is_closed_by_several_exits(
     assert ExecutionPosition.objects.get().quantity == 10
 
 
+def test_refused_exit_of_a_part_is_repeated_once_the_others_have_ended(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    """What the others may still close is not closed by another one."""
+    factories.close_signal(_above_the_maximum(feed), "0.9")
+    *working, refused = factories.claim_all()
+    reject(refused)
+    for _ in range(3):
+        _end_half_a_minute_ago()
+    assert scan_levels() == []
+    for outgoing in working:
+        fill(outgoing)
+    for _ in range(3):
+        _end_half_a_minute_ago()
+    (repeated,) = Order.objects.filter(pk__in=scan_levels())
+    assert (repeated.leg, repeated.quantity) == ("close-1.2", 30)
+
+
 def test_exits_of_one_target_lead_to_the_next_one_once(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
