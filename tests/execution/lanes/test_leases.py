@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from common.clocks import machine_time
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from execution.models import WorkerLease
+from execution.runtime import lane_leases
 from execution.runtime.lane_leases import LaneLeaseManager, LaneSelection, fair_share
 from signals.models import Feed
 from tests.execution import factories
@@ -49,6 +51,27 @@ def test_stalled_process_does_not_trust_its_own_lease(
     assert one.held() == ()  # although no process has notified it
     one.renew()  # no process took it meanwhile: it still owns the lane
     assert one.held() == (IN_A_LANE,)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("asked", ["take_leases", "renew_leases"])
+def test_lease_counts_from_before_the_request_for_it(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """The database counts from its own moment, which is no earlier."""
+    one = lane_manager("one", "sessions")
+    now, ask = [machine_time()], getattr(lane_leases, asked)
+
+    def slow(*leases: Any, **more: Any) -> Any:
+        now[0] += 2
+        return ask(*leases, **more)
+
+    monkeypatch.setattr(lane_leases, "machine_time", lambda: now[0])
+    monkeypatch.setattr(lane_leases, asked, slow)
+    for act in (one.balance, one.renew):
+        began = now[0]
+        act()
+        assert one.until(IN_A_LANE) == began + LEASE
 
 
 @pytest.mark.django_db
