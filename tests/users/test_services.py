@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -163,6 +163,13 @@ def test_roles_make_user_staff_and_no_role_a_tenant(carol: User) -> None:
     assert change(roles=[], is_active=False) is True
     carol.refresh_from_db()
     assert (carol.is_staff, carol.is_active, roles_of(carol)) == (False, False, set())
+
+
+def test_groups_that_are_no_roles_stay(carol: User) -> None:
+    carol.groups.add(Group.objects.create(name="desk"))
+    services.change_rights(carol.pk, by=None, roles=[Role.SUPPORT])
+    services.change_rights(carol.pk, by=None, roles=[])
+    assert list(carol.groups.values_list("name", flat=True)) == ["desk"]
 
 
 def test_rights_above_own_cannot_be_granted_or_changed(carol: User) -> None:
