@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 
 from brokers.base import OutcomeUnknown
 from brokers.types import ExitSafety, HeldLevels, ReportKind
+from common.db.sql import database_now
 from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
+from execution.exits.reservations import recompute_reserved
 from execution.models import DriftItem, ExecutionLog, Order
-from execution.monitoring import broker_positions
+from execution.monitoring import broker_positions, level_sync
 from execution.monitoring.level_monitor import scan_levels
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.unprotected_time import update_unprotected
@@ -277,6 +280,40 @@ def test_exit_removes_a_possibly_present_stop_first(
     assert nets.reversed == []
     assert nets.stolen == []
     assert list(nets.protected.values()) == [0]
+
+
+def test_stop_is_placed_again_if_its_removal_is_answered_after_the_end_of_the_exit(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its unconfirmed stop was removed for the exit: that the broker holds none is no refusal."""
+    broker.nets = nets = NettingModel(ExitSafety.CANCEL_FIRST, netting=True)
+    account = factories.account(
+        feed, settings={"native_stops": True}, snapshot_position_mode="NETTING"
+    )
+    factories.mark_monitored(account)
+    factories.filled(factories.signal(feed))
+    assert is_guarded_by_us(account)
+    store = level_sync.apply_call_reports
+    removals = []
+
+    def after_the_exit(done: Any, **more: Any) -> Any:
+        removed = [result.about for result in done if result.about.protection_suspended]
+        if removed and not removals:
+            ending = Order.objects.exits().filter(done_at=None)
+            ids = list(ending.values_list("pk", flat=True))
+            ending.update(status="CANCELLED", done_at=database_now())
+            recompute_reserved(ids)
+        removals.extend(one.lacked_level for one in removed)
+        return store(done, **more)
+
+    monkeypatch.setattr(level_sync, "apply_call_reports", after_the_exit)
+    for _ in range(4):
+        factories.claim_all()
+        broker_positions.refresh()
+        rounds(1)
+    assert removals == [True]
+    assert not position().levels_given_up
+    assert list(nets.protected.values()) == [100]
 
 
 def test_log_states_the_level_that_the_broker_dropped(
