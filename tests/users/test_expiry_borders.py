@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.test import RequestFactory
 from django.utils import timezone
 
@@ -18,7 +19,7 @@ from signals.models import FeedToken
 from tests.connections import make
 from tests.operational import set_setting
 from users.keys import rules as api_keys
-from users.models import ApiKey, DataExport, DataExportPart, SecondFactor, User
+from users.models import ApiKey, DataExport, DataExportPart, SecondFactor, TryCount, User
 from users.people import data_export
 from users.people.invitations import invite, use_invitation, why_unusable
 from users.services import create_api_key, user_for_key
@@ -200,6 +201,19 @@ def test_replaced_secret_signs_until_before_its_end(left: timedelta, number: int
     webhook_services.rotate_secret(channel.pk)
     Channel.objects.update(previous_secret_until=NOW + left)
     assert len(webhooks.secrets_of(Channel.objects.get(), now=NOW)) == number
+
+
+def test_window_of_attempts_begins_with_the_first_and_again_after_its_end() -> None:
+    limit = Limit("a scope", "a key", 9, timedelta(minutes=15))
+    ends, began = list[datetime](), timezone.now()
+    for passed in (5, 5, 6):
+        count_attempt([limit])
+        ends.append(TryCount.objects.get().ends_at)
+        TryCount.objects.update(ends_at=F("ends_at") - timedelta(minutes=passed))
+    count_attempt([limit])
+    assert ends[1:] == [ends[0] - timedelta(minutes=minutes) for minutes in (5, 10)]
+    after = TryCount.objects.get()
+    assert (after.tries, after.ends_at > began + limit.within) == (1, True)
 
 
 def test_attempts_are_counted_up_to_the_limit_and_taken_back() -> None:
