@@ -11,9 +11,17 @@ from pytest_django import Settings
 from common.errors import ConflictError, InvalidInputError
 from common.sealing import new_private_key, public_key_of
 from connections.credentials.key_rotation import reseal_all
-from events import push_keys, push_services, services
+from events import push_keys, push_services, services, webhook_services
 from events.channel_rules import set_kinds, set_rules
-from events.models import Channel, Delivery, Event, EventKind, Notification, WebhookAttempt
+from events.models import (
+    Channel,
+    Delivery,
+    Event,
+    EventKind,
+    Notification,
+    WebhookAttempt,
+    WebhookMessage,
+)
 from events.push import Subscription
 from events.services import Delivered, NewEvent
 from tests.events.receiver import Receiver
@@ -135,6 +143,23 @@ def test_ended_subscription_ends_the_channel_and_notifies_its_owner(
         services.send_test(channel_id=channel.pk)
     with pytest.raises(ConflictError, match="ended its subscription"):
         set_rules(channel.pk, is_active=True)
+
+
+def test_ended_subscription_gives_up_every_message_that_waits(
+    alice: User, service: PushService, channel: Channel
+) -> None:
+    happen(fill(alice))
+    services.deliver()
+    service.answers = [Answer(503), Answer(410)]
+    happen(fill(alice))
+    rested()
+    services.deliver()
+    first, _ = WebhookMessage.objects.order_by("id")
+    webhook_services.resend(first.pk)
+    services.deliver()
+    channel.refresh_from_db()
+    assert channel.ended_at is not None
+    assert set(WebhookMessage.objects.values_list("status", flat=True)) == {"FAILED"}
 
 
 def test_removed_browser_is_found_by_its_push_service(

@@ -105,6 +105,21 @@ def test_lost_answer_is_logged_and_tried_again(alice: User, endpoint: Endpoint) 
     assert Delivery.objects.get().status == "PENDING"
 
 
+def test_fault_of_ours_is_logged_and_tried_again(
+    alice: User, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook(alice, endpoint)
+    happen(fill(alice))
+    with monkeypatch.context() as patched:
+        patched.setattr(webhooks, "post", None)
+        assert services.deliver() == Delivered(1, 0, 1)
+    attempt = WebhookAttempt.objects.get()
+    assert (attempt.status_code, attempt.error) == (None, "Unexpected: TypeError.")
+    assert attempt.next_attempt_at is not None
+    rested()
+    assert services.deliver() == Delivered(0, 1, 0)
+
+
 def _sealed(channel: Channel, url: str) -> bytes:
     from events import channels
 
