@@ -1,6 +1,7 @@
 """Quotas: what counts, and that two requests at once do not exceed one."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +24,7 @@ from signals.feeds.services import (
     rotate_feed_token,
 )
 from signals.feeds.terms import change_terms
-from signals.models import Action, FeedToken
+from signals.models import Action, Feed, FeedToken
 from signals.publishing.drafts import store_draft
 from tests.changes.concurrent_forms import at_once
 from tests.connections import make
@@ -135,6 +136,24 @@ def test_loss_limits_of_ended_subscriptions_do_not_count(monkeypatch: pytest.Mon
     services.unsubscribe(ended.pk, by=None)
     live = make.subscription(row, make.feed())
     services.add_loss_limit(LossLimit(subscription=live, maximum=Decimal(5)), by=None)
+
+
+FEED_ACTS: dict[str, Callable[[Feed, User], object]] = {
+    "requests for approval within a day": lambda feed, by: request_approval(feed.pk, by=by),
+    "versions of terms within a day": lambda feed, by: change_terms(feed.pk, "Two a day.", by=by),
+    "drafts": lambda feed, by: store_draft(feed.pk, action=Action.OPEN, body={}, by=by),
+    "alert tokens": lambda feed, _: create_feed_token(feed),
+}
+
+
+@pytest.mark.parametrize("kind", FEED_ACTS)
+def test_quota_of_a_provider_is_of_all_feeds_together(kind: str) -> None:
+    set_quota(kind, 1)
+    for owner in (make.user(), make.user()):
+        one, other = (make.feed(owner, is_public=True, is_approved=False) for _ in range(2))
+        FEED_ACTS[kind](one, owner)
+        with pytest.raises(ConflictError, match=f"quota is 1 {kind}"):
+            FEED_ACTS[kind](other, owner)
 
 
 def lower_quota(monkeypatch: pytest.MonkeyPatch) -> None:
