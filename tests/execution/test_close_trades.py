@@ -14,6 +14,7 @@ from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Direction, Feed, Origin, Signal
 from signals.publishing.closing import ClosedTrades, TradeSelection, close_trades, open_trades
+from tests.changes.races import meet
 from tests.connections import make
 from tests.execution import factories
 from users.models import User
@@ -98,6 +99,18 @@ def test_repetition_closes_nothing_that_was_opened_since(
     assert close(feed, external_id="evening").signals == first.signals
     assert not Order.objects.exits().filter(position__signal=later).exists()
     assert closed_ids(close(feed, external_id="next evening")) == [later.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_repetition_that_comes_at_the_same_time_gets_the_same_signals(
+    feed: Feed, trades: tuple[Signal, ...]
+) -> None:
+    def closed() -> list[int]:
+        return [signal.pk for signal in close(feed, external_id="evening").signals]
+
+    first, repeated = meet(closed, closed)
+    assert (first, len(exits())) == (repeated, 2)
+    assert not feed.received_alerts.exists()
 
 
 @pytest.mark.parametrize(
