@@ -232,6 +232,37 @@ def test_rewound_sink_delivers_again_since_then(sink: MemorySink) -> None:
     assert ids[2:4] == ids[4:]
 
 
+def test_rewound_sink_still_reads_what_was_missing_before(sink: MemorySink) -> None:
+    """The first event was being written when the others were delivered."""
+    happen(3)
+    drain_of(sink).step()
+    first, _, third = Event.objects.order_by("pk")
+    SinkCursor.objects.update(gaps=[{"ranges": [[first.pk, first.pk]], "writers": []}])
+    BusSink.objects.update(rewind_to=third.created_at)
+    drain_of(sink).step()
+    assert numbers(sink) == [1, 2, 3, 1, 3]
+
+
+def test_rewind_that_is_asked_for_during_another_is_carried_out_next(
+    sink: MemorySink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happen(3)
+    drain_of(sink).step()
+    _, second, third = Event.objects.order_by("pk")
+    BusSink.objects.update(rewind_to=third.created_at)
+    find = drain_module.first_id_since
+
+    def ask_for_more(*of: Any) -> int:
+        BusSink.objects.update(rewind_to=second.created_at)
+        return find(*of)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drain_module, "first_id_since", ask_for_more)
+        drain_of(sink).step()
+    drain_of(sink).step()
+    assert numbers(sink) == [1, 2, 3, 3, 2, 3]
+
+
 def test_lag_is_the_age_of_what_was_not_delivered(sink: MemorySink) -> None:
     happen(3)
     drain_of(sink, batch=1).step()
