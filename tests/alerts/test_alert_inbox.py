@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -300,6 +301,23 @@ class TestFailures:
         assert publish_next()
         assert state_of(alert) == (AlertState.REFUSED, Code.ALERT_PROCESSING_FAILED)
         assert Event.objects.filter(kind=EventKind.ALERT_REFUSED).count() == 1
+
+    def test_fault_of_one_worker_refuses_nothing_that_another_has_published(
+        self, feed: Feed, disarmed: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its lock ends with its transaction, before it writes what it makes of the fault."""
+        alert = stored(feed, **ENTRY)
+        IncomingAlert.objects.filter(pk=alert.pk).update(attempts=MAX_ATTEMPTS - 1)
+
+        def other_worker(*_: Any, **__: Any) -> None:
+            failpoints.arm([])
+            assert publish_next()
+
+        monkeypatch.setattr(alert_publishing, "log", SimpleNamespace(warning=other_worker))
+        failpoints.arm([Failpoint("alert.claimed", "raise")])
+        assert publish_next()
+        assert state_of(alert)[0] == AlertState.PUBLISHED
+        assert not Event.objects.filter(kind=EventKind.ALERT_REFUSED).exists()
 
     def test_error_before_a_choice_is_raised(
         self, feed: Feed, monkeypatch: pytest.MonkeyPatch
