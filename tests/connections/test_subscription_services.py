@@ -126,6 +126,25 @@ def test_reopened_subscription_has_normal_priority(alices: ExecutionConnection, 
     assert take(alices, feed).priority == 2
 
 
+def test_reopened_subscription_is_not_paused(alices: ExecutionConnection, feed: Feed) -> None:
+    taken = take(alices, feed)
+    services.pause_subscription(taken.pk, by=alices.user)
+    services.unsubscribe(taken.pk, by=alices.user)
+    assert not take(alices, feed).is_paused
+
+
+def test_account_of_a_route_takes_the_feed_itself_once_the_route_has_ended(
+    alices: ExecutionConnection, feed: Feed
+) -> None:
+    taken, other = take(alices, feed), make.ready(make.connection(alices.user, account="2"))
+    accounts = [services.RouteAccount(alices.pk), services.RouteAccount(other.pk)]
+    services.set_route(taken.pk, by=alices.user, policy="PRICE", accounts=accounts)
+    with pytest.raises(ConflictError):
+        take(other, feed)
+    services.unsubscribe(taken.pk, by=alices.user)
+    assert take(other, feed).archived_at is None
+
+
 def test_database_refuses_unknown_priority(alices: ExecutionConnection, feed: Feed) -> None:
     with pytest.raises(IntegrityError, match="subscription_priority_known"):
         make.subscription(alices, feed, priority=4)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from brokers.types import Quote
 from prices import quote_intake
 from prices.held_back import HOLD_SECONDS, HeldQuotes
-from prices.judged_pair import RANGE_QUOTES
+from prices.judged_pair import RANGE_QUOTES, JudgedPair
 from prices.quote_intake import QuoteIntake
+from prices.tick_judge import Sent
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 PAIR, OTHER = "EUR/USD", "GBP/USD"
@@ -50,6 +51,16 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
     made = Source(monkeypatch)
     assert made.send("1.1000", "1.1001", "1.1000") == ["1.1000", "1.1001", "1.1000"]
     return made
+
+
+def test_newest_of_three_suspects_is_the_one_that_came_last() -> None:
+    """The third is on the side of the first and takes its place."""
+    at = [Sent(Quote(PAIR, D(bid), D(bid) + SPREAD, NOON), NOON) for bid in ("1", "2", "0.5", "3")]
+    pair = JudgedPair(at[0])
+    for seconds, sent in enumerate(at[1:]):
+        pair.hold(sent, float(seconds))
+    assert pair.newest_held is not None
+    assert pair.newest_held.sent is at[3]
 
 
 @pytest.mark.parametrize("bad", ["0.5500", "2.2000", "1.0770", "0.0001"])

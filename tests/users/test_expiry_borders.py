@@ -1,5 +1,6 @@
 """What has an end works until before it: keys, links, invitations, factors, secrets, addresses."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from django.db.models import F
 from django.test import RequestFactory
 from django.utils import timezone
 
-from common.errors import FillcastError, NotAllowedError
+from common.errors import FillcastError, InvalidInputError, NotAllowedError
 from common.permissions import Scope
 from common.sealing import new_private_key, public_key_of
 from events import confirmation, webhook_services, webhooks
@@ -23,7 +24,7 @@ from users.models import ApiKey, DataExport, DataExportPart, SecondFactor, TryCo
 from users.people import data_export
 from users.people.invitations import invite, use_invitation, why_unusable
 from users.services import create_api_key, user_for_key
-from users.sign_in import one_time_codes
+from users.sign_in import one_time_codes, second_factor
 from users.sign_in.attempt_limits import Limit, TooManyAttemptsError, count_attempt, undo_attempt
 from users.sign_in.session_factor import FRESH_SECONDS, SESSION_KEY, has_second_factor, is_fresh
 
@@ -166,6 +167,14 @@ def test_code_of_a_step_next_to_now_works_after_the_last_used(
     for second in (0, 29):
         now = 100 * one_time_codes.STEP_SECONDS + second
         assert one_time_codes.matching_step(b"secret", code, now=now, after=after) == found
+
+
+def test_code_that_enrolled_an_app_works_no_second_time() -> None:
+    user, secret = make.user(), one_time_codes.new_secret()
+    code = one_time_codes.code_at(secret, int(time.time()) // one_time_codes.STEP_SECONDS + 1)
+    second_factor.enrol(user, secret, code)
+    with pytest.raises(InvalidInputError):
+        second_factor.check(user, code)
 
 
 @pytest.mark.parametrize(
