@@ -188,6 +188,17 @@ class TestEdits:
         assert outcome(second) == (AlertState.PUBLISHED, "")
         assert Signal.objects.get().direction == "SELL"
 
+    def test_edit_withdraws_no_message_whose_number_begins_like_its_own(
+        self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
+    ) -> None:
+        post = api.post(ENTRY)
+        api.next_message = post["message_id"] * 10
+        api.post(OTHER)
+        api.edit(post, "SELL EURUSD @ 1.3850 SL 1.3900")
+        withdrawn, other, edited = read(poller, api)
+        assert outcome(withdrawn) == (AlertState.REFUSED, Code.ALERT_EDITED)
+        assert [one.state for one in (other, edited)] == [AlertState.WAITING] * 2
+
     def test_edit_into_something_else_withdraws_what_waits(
         self, bot: TelegramBot, poller: TelegramPoller, api: BotApi
     ) -> None:

@@ -238,6 +238,8 @@ def test_filters_leave_out_trades_and_so_the_equity() -> None:
     made = report_of(account, feed_id=signals[1][0].feed_id)
     assert (made.trades.total.trades, made.trades.sums.total, made.book) == (1, D(2), None)
     assert report_of(account, pair="XAU/USD").trades.total.trades == 0
+    for chosen in ({"pair": "XAU/USD"}, {"feed_id": signals[1][0].feed_id}, {}):
+        assert sorted(report_of(account, **chosen).feed_choices.values()) == ["Feed 0", "Feed 1"]
     assert report_of(account).trades.total.trades == 2
 
 

@@ -13,6 +13,7 @@ from connections.models import ExecutionConnection, HostCircuit
 from console.queries import candidates, dashboard, latency, system_status
 from console.queries.trading_status import trading_status
 from execution.models import ArchivedOrder, AuditRun, Order, WorkerLease
+from positions.models import ExecutionPosition
 from signals.models import Signal
 from tests.console import seed
 from tests.console.conftest import statements
@@ -153,6 +154,8 @@ def test_figures_match_the_rows(world: dict[str, Any]) -> None:
     assert trading.working.parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
     assert (trading.working.count, trading.working.at_broker) == (6, 5)
     assert trading.unprotected.count == 1
+    ExecutionPosition.objects.filter(sl_guardian="").update(unprotected_since=timezone.now())
+    assert trading_status().unprotected.count == 1  # known in two ways
     assert trading.drift.count == 4
     connections = system_status.connections()
     assert (connections.total, connections.not_trading) == (100, 7)

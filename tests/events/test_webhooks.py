@@ -177,6 +177,24 @@ def test_given_up_message_can_be_sent_again(alice: User, endpoint: Endpoint) -> 
     endpoint.verified(secret)
 
 
+def test_of_two_messages_that_wait_the_earlier_one_is_sent_first(
+    alice: User, endpoint: Endpoint
+) -> None:
+    endpoint.answers = [(200, b""), (503, b"")]
+    webhook(alice, endpoint)
+    for _ in range(2):
+        happen(fill(alice))
+        rested()
+        services.deliver()
+    first, second = WebhookMessage.objects.order_by("id")
+    webhook_services.resend(first.pk)
+    for _ in range(2):
+        services.deliver()
+        rested()
+    sent = [headers["webhook-id"] for headers, _ in endpoint.received]
+    assert sent == [first.uid, second.uid, first.uid, second.uid]
+
+
 def test_endpoint_that_has_gone_is_switched_off(alice: User, endpoint: Endpoint) -> None:
     endpoint.answers = [(410, b"")]
     channel, _ = webhook(alice, endpoint)

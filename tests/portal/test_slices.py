@@ -7,6 +7,7 @@ import pytest
 
 from common.clocks import market_now
 from execution.models import Order, SlicePlan
+from portal.selectors.position import position_of, position_page
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World, order, position, signal
@@ -37,6 +38,19 @@ def first(world: World) -> Order:
         starts_at=now, ends_at=now + timedelta(minutes=10),
     )  # fmt: skip
     return sent
+
+
+def test_page_of_a_ticket_has_the_slice_that_opened_it_and_no_other(
+    world: World, first: Order
+) -> None:
+    """On a hedging account each slice has a position of its own."""
+    Order.objects.filter(leg="entry-2").update(position_leg="entry-2")
+    held = first.opened_position
+    assert held is not None
+    view = position_of(world.bob, held.pk)
+    assert view is not None
+    shown = [one.order.leg for one in position_page(view).history.orders]
+    assert shown == ["entry", "entry-3"]  # the third adds to the same position
 
 
 def test_owner_sees_and_ends_the_entry(

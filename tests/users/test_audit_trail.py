@@ -1,6 +1,6 @@
 """Every change of a setting that moves money: who, when, from where, before, after."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -23,6 +23,7 @@ from tests.matrix import Walk
 from tests.users import world
 from tests.users.conftest import Opened, Session, connected, is_refused
 from tests.users.test_tenancy import respond
+from users import services
 from users.middleware import TenantMiddleware
 from users.models import ApiKey, RecoveryCode, SecondFactor, User
 from users.tenancy import on_behalf_of
@@ -63,6 +64,19 @@ def test_change_records_actor_time_before_and_after(alice: world.Tenant) -> None
     assert (removed.before["risk_percent"], removed.after) == (3, None)
     assert [line.user_id for line in (created, changed, removed)] == [None, alice.user.pk, None]
     assert created.at < changed.at < removed.at
+
+
+def test_changes_of_a_user_state_who_made_them(alice: world.Tenant) -> None:
+    user, operator = alice.user, make.user(is_staff=True, is_superuser=True)
+    acts: list[tuple[Callable[[], object], int]] = [
+        (lambda: services.update_profile(user.pk, by=operator, full_name="A"), operator.pk),
+        (lambda: services.update_profile(user.pk, by=user, full_name="B"), user.pk),
+        (lambda: services.change_rights(user.pk, by=operator, is_active=False), operator.pk),
+        (lambda: services.hide_first_steps(user, hidden=True), user.pk),
+    ]
+    for act, actor in acts:
+        assert act()
+        assert lines("users_user", user.pk)[-1].user_id == actor
 
 
 def test_manual_sql_is_recorded_with_program_and_login(alice: world.Tenant) -> None:
