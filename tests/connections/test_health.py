@@ -102,6 +102,22 @@ def test_error_that_goes_on_keeps_the_time_of_its_beginning(alices: ExecutionCon
     assert later.last_error_at != first.last_error_at
 
 
+@pytest.mark.parametrize("needs_test", [True, False])
+def test_answer_ends_no_error_of_an_account_that_needs_a_test(
+    alices: ExecutionConnection, needs_test: bool
+) -> None:
+    """The pauses between logins that are refused go on growing until the test has passed."""
+    services.mark_errors([(alices.pk, "The login was refused.")])
+    ConnectionHealth.objects.filter(pk=alices.pk).update(needs_test=needs_test)
+    before = health_of(alices)
+    services.mark_active([alices.pk])
+    after = health_of(alices)
+    for name in ("failing_since", "read_after", "last_error"):
+        assert (getattr(after, name) == getattr(before, name)) is needs_test, name
+    assert after.status == ("ERROR" if needs_test else "ACTIVE")
+    assert (after.test_requested_at is not None) is needs_test
+
+
 def test_circuit_opens_after_five_failures_for_growing_time(alices: ExecutionConnection) -> None:
     for seconds in [0, 0, 0, 0, 30, 60, 60, 60, 60, 60, 60, 60]:
         before = timezone.now()
