@@ -285,6 +285,16 @@ class TestOutOfOrder:
         position.refresh_from_db()
         assert (position.sl, position.tp) == (D("1.30"), D("1.50"))
 
+    def test_late_change_of_a_trade_does_not_wait_for_one_of_another(
+        self, endpoint: AlertEndpoint
+    ) -> None:
+        first, other = (endpoint.trade(external_id=name) for name in ("long-1", "long-2"))
+        endpoint.accept(action="MODIFY", refers_to_external_id="long-2", sl="1.30", timenow=at(-5))
+        endpoint.accept(action="MODIFY", refers_to_external_id="long-1", sl="1.20", timenow=at(-20))
+        for position, stop in ((first, D("1.20")), (other, D("1.30"))):
+            position.refresh_from_db()
+            assert position.sl == stop
+
     def test_equal_change_of_levels_counts_after_another_one(self, endpoint: AlertEndpoint) -> None:
         position = endpoint.trade(external_id="long-1")
         change = {"action": "MODIFY", "refers_to_external_id": "long-1"}

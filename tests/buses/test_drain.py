@@ -13,6 +13,7 @@ from buses import sources
 from buses.drain import Drain, Step
 from buses.envelope import Envelope
 from buses.models import BusSink, DeadLetter, SinkCursor
+from buses.reading import first_id_since
 from buses.sinks import SinkRefused, SinkUnavailable
 from buses.sources import SOURCES
 from events.models import Event, EventKind
@@ -250,11 +251,10 @@ def test_rewind_that_is_asked_for_during_another_is_carried_out_next(
     drain_of(sink).step()
     _, second, third = Event.objects.order_by("pk")
     BusSink.objects.update(rewind_to=third.created_at)
-    find = drain_module.first_id_since
 
     def ask_for_more(*of: Any) -> int:
         BusSink.objects.update(rewind_to=second.created_at)
-        return find(*of)
+        return first_id_since(*of)
 
     with monkeypatch.context() as patched:
         patched.setattr(drain_module, "first_id_since", ask_for_more)

@@ -13,6 +13,7 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
+from execution.dispatch.report_writer import apply_call_reports
 from execution.exits.reservations import recompute_reserved
 from execution.models import DriftItem, ExecutionLog, Order
 from execution.monitoring import broker_positions, level_sync
@@ -293,8 +294,7 @@ def test_stop_is_placed_again_if_its_removal_is_answered_after_the_end_of_the_ex
     factories.mark_monitored(account)
     factories.filled(factories.signal(feed))
     assert is_guarded_by_us(account)
-    store = level_sync.apply_call_reports
-    removals = []
+    removals = list[bool]()
 
     def after_the_exit(done: Any, **more: Any) -> Any:
         removed = [result.about for result in done if result.about.protection_suspended]
@@ -304,7 +304,7 @@ def test_stop_is_placed_again_if_its_removal_is_answered_after_the_end_of_the_ex
             ending.update(status="CANCELLED", done_at=database_now())
             recompute_reserved(ids)
         removals.extend(one.lacked_level for one in removed)
-        return store(done, **more)
+        return apply_call_reports(done, **more)
 
     monkeypatch.setattr(level_sync, "apply_call_reports", after_the_exit)
     for _ in range(4):

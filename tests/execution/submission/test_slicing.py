@@ -1,8 +1,7 @@
 """The plan of an entry in slices, and what the next slice sends. Pure."""
 
 from decimal import Decimal as D
-from itertools import permutations
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given
