@@ -145,18 +145,6 @@ def test_ended_subscription_ends_the_channel_and_notifies_its_owner(
         set_rules(channel.pk, is_active=True)
 
 
-def test_what_waits_for_the_end_of_quiet_hours_is_in_no_urgent_message(
-    alice: User, service: PushService, channel: Channel
-) -> None:
-    now = timezone.now()
-    begins, ends = ((now + timedelta(hours=hours)).time() for hours in (-1, 2))
-    set_rules(channel.pk, quiet_from=begins, quiet_until=ends)
-    happen(fill(alice), NewEvent(EventKind.POSITION_UNPROTECTED, alice.pk))
-    assert services.deliver() == Delivered(2, 1, 0)
-    assert WebhookMessage.objects.get().events == 1
-    assert Delivery.objects.get(status="PENDING").hold_until is not None
-
-
 def test_ended_subscription_gives_up_every_message_that_waits(
     alice: User, service: PushService, channel: Channel
 ) -> None:
