@@ -59,11 +59,11 @@ _PART_IS_CLOSED = f"""(executed.last_part IS NULL OR executed.last_part * p.open
 def close_positions_sql(exits: str, *, next_target: str) -> str:
     """Return an UPDATE that deducts what exits have executed from their positions.
 
-    exits: source with two aliases, both with position_id. executed: quantity, value (the sum of
-    quantity × price), commission, rate (to the account currency; NULL: the position's), first_fill
-    (time of the first one) and last_target (number of the last target whose exit has ended; NULL:
-    none); if that closes a part only, last_part (the fraction) and target_filled (what its exits
-    have filled). newest_exit: time and close_reason of the newest exit; NULL without one.
+    exits: source with two aliases, both with position_id. executed: quantity, weight (the sum of
+    quantity × rate to the account currency), converted (of quantity × price × rate), commission,
+    first_fill (time of the first one) and last_target (number of the last target whose exit has
+    ended; NULL: none); if that closes a part only, last_part (the fraction) and target_filled (what
+    its exits have filled). newest_exit: time and close_reason of the newest exit; NULL without one.
     next_target: an expression over p and executed: the price of the target after last_target.
     Several exits may be of one target.
 
@@ -79,8 +79,7 @@ def close_positions_sql(exits: str, *, next_target: str) -> str:
     return f"""UPDATE positions_executionposition p SET quantity = p.quantity - executed.quantity,
     reserved = least(p.reserved, p.quantity - executed.quantity),  -- until it is recomputed
     realized_pnl = p.realized_pnl
-      + round((executed.value - executed.quantity * p.entry_price)
-      * {_DIRECTION} * coalesce(executed.rate, p.conversion_rate), 18),
+      + round((executed.converted - executed.weight * p.entry_price) * {_DIRECTION}, 18),
     commission = p.commission + executed.commission, last_activity_at = clock_timestamp(),
     tp_number = CASE WHEN {is_over} THEN executed.last_target + 1 ELSE p.tp_number END,
     tp = CASE WHEN {is_over} THEN {next_target} ELSE p.tp END,

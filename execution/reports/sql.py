@@ -255,6 +255,10 @@ _TARGET_FILLED = f"""(SELECT sum(coalesce(now.filled_quantity, x.filled_quantity
       WHERE x.position_id = s.position_id
         AND {target_of_leg_sql("x.leg")} = 'tp-' || s.last_target)"""
 
+# Each exit has its own, and a batch may have several of one position. A restored row may have none.
+_RATE = """coalesce(u.conversion_rate, (
+      SELECT p.conversion_rate FROM positions_executionposition p WHERE p.id = u.position_id))"""
+
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"
 
@@ -362,9 +366,9 @@ WITH d AS (
 ), ruled AS (
   {insert_stop_rules_sql(_OPENED_FOR)}
 ), summed AS (
-  SELECT u.position_id, sum(u.new_quantity) AS quantity, sum(u.new_value) AS value,
-    sum(u.new_commission) AS commission, max(u.conversion_rate) AS rate,
-    min(u.first_fill) AS first_fill,
+  SELECT u.position_id, sum(u.new_quantity) AS quantity,
+    sum(u.new_quantity * {_RATE}) AS weight, sum(u.new_value * {_RATE}) AS converted,
+    sum(u.new_commission) AS commission, min(u.first_fill) AS first_fill,
     max(u.ended_target) FILTER (WHERE {_IS_OVER}) AS last_target,
     max({_TARGET_COUNT}) AS target_count, max(e.last_part) AS part
   FROM u LEFT JOIN levels e ON u.ended_target IS NOT NULL AND e.signal_id = u.signal_id

@@ -103,6 +103,28 @@ def test_exit_made_by_a_broker_is_converted_at_the_rate_of_the_exit(
     assert (position.quantity, position.realized_pnl) == (0, D(profit))
 
 
+@pytest.mark.django_db
+def test_exits_in_one_batch_are_converted_each_at_its_own_rate(feed: Feed) -> None:
+    account = factories.account(feed, snapshot_currency="EUR")
+    factories.quote(account, "1.1", "1.1")
+    factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get()
+    factories.apply(filled(entry))
+    half = (entry.quantity or D(0)) / 2
+    exits = [
+        replace(
+            factories.fill_report(entry, half, f"fill {name}", price=price),
+            broker_order_id=name, close_cause=CloseCause.EXTERNAL,
+        )
+        for name, price in (("near", "1.25"), ("far", "1.6"))
+    ]  # fmt: skip
+    assert factories.apply(*exits) == []
+    position = ExecutionPosition.objects.get()
+    expected = half * (D("0.15") / D("1.25") + D("0.5") / D("1.6"))
+    assert (position.quantity, position.realized_pnl) == (0, expected)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_an_exit_that_overtook_its_entry_waits_without_a_lock(entries: list[Order]) -> None:
     """Repeated every second, it would prevent the entry's fill from being written."""

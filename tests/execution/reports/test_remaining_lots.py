@@ -286,14 +286,17 @@ def test_sold_position_gains_from_the_price_of_what_remains(
             transaction.set_rollback(True)
 
 
-def test_each_exit_is_converted_at_its_own_rate(entry: Order) -> None:
+@pytest.mark.parametrize(("rate", "profit"), [(D(2), "2.00"), (None, "1.00")])
+def test_each_exit_is_converted_at_its_own_rate(entry: Order, rate: D | None, profit: str) -> None:
+    """Or at the position's: a row that was restored from a backup may lack one."""
     first, _, added = reports_of(entry, GROWN)
     factories.apply(first)
     close_position(ExecutionPosition.objects.get().pk, fraction=D("0.5"))
     factories.claim_all()
-    Order.objects.exits().update(conversion_rate=D(2))
+    Order.objects.exits().update(conversion_rate=rate)
     leaving = factories.order(leg="close-1")
     factories.apply(factories.fill_report(leaving, 50, "c1", price="1.12", time=at(2)))
+    assert result() == stated(50, 100, "1.1", profit)
     factories.apply(added)
-    assert result() == stated(100, 150, "1.12", "2.00")
+    assert result() == stated(100, 150, "1.12", profit)
     assert Fill.objects.count() == 3
