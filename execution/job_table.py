@@ -218,7 +218,7 @@ def _maintenance_jobs() -> tuple[Job, ...]:
         Job("bookkeeping", UPKEEP_SECONDS, books, gives_way=True),
         Job("outside watchdog", watchdog.PING_SECONDS, watchdog.ping, waits=True),
         Job("operational settings", settings_upkeep.SECONDS, settings_upkeep.run, waits=True),
-        Job("telegram bots", _poll_seconds, _telegram_job(), waits=True),
+        Job("telegram bots", _poll_seconds, _telegram_job(), waits=True, is_endless=True),
     )
 
 

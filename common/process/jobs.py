@@ -17,6 +17,7 @@ Pace = float | Callable[[], float]
 # Longer than a statement of an ordinary job waits for a lock: else a slow machine would open a
 # session for each job.
 URGENT_LIMIT, ORDINARY_LIMIT, WAITING_LIMIT = 1.0, 3.0, 120.0
+NO_LIMIT = float("inf")
 WAITING_PATIENCE = 1.0  # mostly there is nothing to wait for
 
 
@@ -32,7 +33,8 @@ class Job(NamedTuple):
 
     work: it is far from due while there is nothing of these kinds; None: it never is. alarm: what
     makes it due early. gives_way: it may be late, and leaves a machine that does not keep up to due
-    orders. waits: for brokers or other programs, which is no fault.
+    orders. waits: for brokers or other programs, which is no fault. is_endless: a run goes on while
+    there is something, which is none either.
     """
 
     name: str
@@ -43,10 +45,13 @@ class Job(NamedTuple):
     pool: Pool = Pool.ORDINARY
     gives_way: bool = False
     waits: bool = False
+    is_endless: bool = False
 
     @property
     def limit(self) -> float:
         """The seconds that a run may take; then it is reported."""
+        if self.is_endless:
+            return NO_LIMIT
         if self.waits:
             return WAITING_LIMIT
         return URGENT_LIMIT if self.pool is Pool.URGENT else ORDINARY_LIMIT

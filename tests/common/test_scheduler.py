@@ -148,6 +148,29 @@ def test_run_that_goes_on_is_reported_again(
     assert troubles("hangs", "long") == reported
 
 
+def test_run_that_may_go_on_is_never_reported(
+    jobs: Scheduler,
+    hang: threading.Event,
+    troubles: Callable[[str, str], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("common.process.jobs.WAITING_LIMIT", 0.1)
+    monkeypatch.setattr("common.process.jobs.WAITING_PATIENCE", 0.05)
+    monkeypatch.setattr(scheduler, "HANGS_SECONDS", 0.1)
+    begun, other = Count(), Count()
+
+    def stop() -> None:
+        begun()
+        assert hang.wait(SECONDS)
+
+    jobs.add([Job(f"goes on {n}", OFTEN, stop, waits=True, is_endless=True) for n in range(4)])
+    until(lambda: begun.runs == 4)  # each has a thread beside those of the pool
+    jobs.add([Job("hangs", OFTEN, stop, waits=True), Job("other", OFTEN, other)])
+    until(lambda: troubles("hangs", "long") >= 3)
+    goes_on(other)
+    assert [troubles(f"goes on {n}", "long") for n in range(4)] == [0] * 4
+
+
 def test_job_that_begins_late_is_counted(
     jobs: Scheduler,
     hang: threading.Event,

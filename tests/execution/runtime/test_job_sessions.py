@@ -10,7 +10,7 @@ from django.db import connection, connections
 from django.db.backends.signals import connection_created
 
 from common.db.sql import rows
-from common.process.jobs import Job, Pool
+from common.process.jobs import NO_LIMIT, Job, Pool
 from execution.job_table import jobs_of_role
 from execution.runtime import trading_runtime
 from tests.execution.trading_process import running
@@ -91,3 +91,8 @@ def test_processes_have_no_more_jobs_than_people_can_know() -> None:
     names = {job.name for role in roles for job in jobs_of_role(role, exits_only=role == "prices")}
     of_runtime = {"process upkeep", "open work"}
     assert len(names | of_runtime) <= MOST_JOBS
+
+
+def test_only_a_job_that_may_run_for_ever_has_no_limit() -> None:
+    """It polls for as long as there is a bot: that is no hang."""
+    assert [job.name for job in jobs_of_role(ROLE) if job.limit == NO_LIMIT] == ["telegram bots"]
