@@ -236,7 +236,8 @@ def _session_jobs() -> tuple[Job, ...]:
             gives_way=True, waits=True),
         Job("instruments", LISTINGS_SECONDS, refresh_due_instruments, Work.LANES, gives_way=True,
             waits=True),
-        Job("prices", seconds, prices, Work.LANES, waits=True),
+        # Stops that the engine guards are judged at them.
+        Job("prices", seconds, prices, Work.LANES, pool=Pool.URGENT, waits=True),
     )  # fmt: skip
 
 
