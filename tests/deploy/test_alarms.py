@@ -169,6 +169,7 @@ SEVERAL += [
     ({**BACK, **LATE}, []),
     # One late poll, or one mail that waits for its server's restart.
     ({name: LATE[name] for name in LATE if "received" in name or "event" in name}, []),
+    ({LONG: "5x2 6x127", SHORTER: "5x130"}, []),  # a run of more than half a minute, which ended
 ]
 MINUTES_UNTIL = {"PushedQuotesRefused": 6, "AccountsNotJudged": 125, "DifferencesWait": 35}
 
