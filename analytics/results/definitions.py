@@ -56,8 +56,8 @@ DEFINITIONS = (
         "return", "Return",
         "Time-weighted: the readings after each deposit or withdrawal cut a day into parts; each "
         "returns (equity at its end − what came in) ÷ equity at its start − 1, and the parts are "
-        "multiplied. So no deposit changes a return; one of −100 % or less stays. Several "
-        "accounts: their mean, weighted by equity at the start of the day.",
+        "multiplied. So no deposit changes a return; once it is −100 % or less, it stays as it is. "
+        "Several accounts: their mean, weighted by equity at the start of the day.",
         "Without two readings, and while the equity is not above 0.",
     ),
     Definition(

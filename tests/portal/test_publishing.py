@@ -459,7 +459,7 @@ def test_archive_says_that_open_trades_cannot_be_closed_afterwards(
     over = signal(world.own, market_now(), currency_pair="GBP/USD", direction="BUY")
     order(world.mt5, over, status="CANCELLED")
     request.getfixturevalue("as_web")
-    sentence = "1 of its trades is open or waiting. It can close or change none afterwards"
+    sentence = "1 of its trades is open or waiting. Afterwards the feed can neither close nor"
     page = at("publishing_archive", world.own)
     assert sentence in html_of(signed_in(world.alice).get(page))
     for_gold = html_of(signed_in(world.paula).get(at("publishing_archive", world.breakout)))

@@ -164,7 +164,7 @@ def archive(request: HttpRequest, *, slug: str) -> HttpResponse:
     if count := unended_trades(found):
         text = (
             f"{count:,} of its trades {'is' if count == 1 else 'are'} open or waiting. "
-            "It can close or change none afterwards: close first what is to end."
+            "Afterwards the feed can neither close nor change any: first close what is to end."
         )
         points.append(Consequence("attention", text))
     if found.draft_count:  # type: ignore[attr-defined]
