@@ -21,6 +21,8 @@ WITH_PRICE = (
 """The fields that need `with_prices`."""
 WITH_FIRST_STOP = ("in_r", "stop_in_r", "target_in_r")
 """The fields that need `first_stop`, the stop of the entry."""
+WITH_CURRENCY = (*WITH_PRICE, *WITH_FIRST_STOP, "stop_result", "target_result")
+"""The fields that need the account's currency."""
 
 
 class StopRuleSerializer(StrictModelSerializer[StopRule]):
@@ -256,7 +258,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
 def _figures(position: Any) -> PositionFigures:
     """Return the figures of a position; one that was read without price or first stop has none."""
     price = getattr(position, "current_price", None) if position.is_open else None
-    currency = position.connection.account_currency if price is not None else ""
+    currency = position.connection.account_currency
     return PositionFigures(position, price, getattr(position, "first_stop", None), currency)
 
 

@@ -50,7 +50,13 @@ from execution.scoped.actions import (
     position_ids,
     scope_impact,
 )
-from positions.api import WITH_FIRST_STOP, WITH_PRICE, PositionFilter, PositionSerializer
+from positions.api import (
+    WITH_CURRENCY,
+    WITH_FIRST_STOP,
+    WITH_PRICE,
+    PositionFilter,
+    PositionSerializer,
+)
 from positions.models import ExecutionPosition
 from positions.owner_rules import Trailing
 from positions.selectors import with_prices
@@ -293,9 +299,9 @@ class PositionViewSet(
         positions = positions_for(caller(self.request))
         if self.asks_for(*WITH_FIRST_STOP):
             positions = with_first_stop(positions)
-        if self.asks_for(*WITH_PRICE):
-            positions = with_prices(positions.select_related("connection__snapshot"))
-        return positions
+        if self.asks_for(*WITH_CURRENCY):
+            positions = positions.select_related("connection__snapshot")
+        return with_prices(positions) if self.asks_for(*WITH_PRICE) else positions
 
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:

@@ -5,15 +5,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from analytics.models import AnalyticsDaily
 from api.trading.order_serializers import lifecycle_of
 from common.clocks import market_now
-from connections.models import Instrument, Subscription
+from common.money import divide, plain, to_stored
+from connections.models import AccountSnapshot, Instrument, Subscription
 from execution.models import Fill, Order, Status
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Signal
+from tests.analytics import factories
 from tests.api.factories import World, order
 from tests.api.reading import get
 from tests.api.test_problems import problem
@@ -269,3 +273,24 @@ def test_position_states_distances_and_r(world: World) -> None:
     found = get(world, path)
     assert (found["stop_in_r"], found["target_in_r"], found["target_result"]) == ("-3", "7", "14")
     assert get(world, "positions/")["results"][0]["in_r"] == "2"
+
+
+@pytest.mark.parametrize("has_quote", [True, False])
+def test_result_of_a_level_depends_neither_on_a_quote_nor_on_the_fields_asked_for(
+    world: World, has_quote: bool
+) -> None:
+    """An account in the base currency is paid at the level itself, whatever the price is now."""
+    AccountSnapshot.objects.filter(connection=world.position.connection).delete()
+    factories.snapshot(world.position.connection, "EUR")
+    if has_quote:
+        LatestQuote.objects.create(
+            data_connection=world.prices, symbol="EUR/USD", bid=Decimal("1.39"),
+            ask=Decimal("1.3902"), time=market_now(),
+        )  # fmt: skip
+    expected = plain(to_stored(divide(Decimal(-6), Decimal("1.38"))))
+    path = f"positions/{world.position.pk}/"
+    assert get(world, path)["stop_result"] == expected
+    assert get(world, f"{path}?fields=stop_result")["stop_result"] == expected
+    with CaptureQueriesContext(connection) as several:
+        assert get(world, "positions/?fields=stop_result")["results"][0]["stop_result"] == expected
+    assert not [sql for sql in several.captured_queries if 'accountsnapshot" WHERE' in sql["sql"]]
