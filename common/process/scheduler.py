@@ -111,7 +111,7 @@ class Scheduler:
         """Use the present intervals: settings have changed."""
         with self._changed:
             for one in self._jobs:
-                if callable(one.job.seconds):
+                if callable(one.job.seconds) and one.began_at is None:
                     one.next_at = one.ended_at + pace(one.job)
             self._changed.notify()
 

@@ -291,6 +291,31 @@ def test_changed_pace_is_followed(jobs: Scheduler) -> None:
     goes_on(rare)
 
 
+def test_pace_is_not_asked_of_a_job_that_runs(jobs: Scheduler, hang: threading.Event) -> None:
+    """It may state what the run is about to change. The end of the run asks for it."""
+    began, asked, runs = threading.Event(), list[bool](), Count()
+    is_running = False
+
+    def seconds() -> float:
+        asked.append(is_running)
+        return OFTEN
+
+    def run() -> None:
+        nonlocal is_running
+        is_running = True
+        began.set()
+        assert hang.wait(SECONDS)
+        is_running = False
+        runs()
+
+    jobs.add([Job("runs", seconds, run)])
+    assert began.wait(SECONDS)
+    jobs.follow_paces()
+    hang.set()
+    goes_on(runs)
+    assert not any(asked)
+
+
 def test_nothing_starts_after_the_end(
     jobs: Scheduler, ended: threading.Event, hang: threading.Event
 ) -> None:
