@@ -303,7 +303,10 @@ def _after_levels(
 
 
 def to_json(state: TradeState) -> dict[str, Any]:
-    return {name: _json(value) for name, value in asdict(state).items()}
+    values = {name: _json(value) for name, value in asdict(state).items()}
+    if not state.closed_before:
+        del values["closed_before"]  # an earlier release, which may run beside this, lacks it
+    return values
 
 
 def from_json(values: dict[str, Any]) -> TradeState:
