@@ -124,7 +124,7 @@ def _order_jobs(*, has_sessions: bool) -> tuple[Job, ...]:
         Job("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check,
             pool=urgent, waits=True),  # for Redis
         Job("order streams", order_streams.SECONDS, order_streams.maintain, Work.TRADES,
-            order_streams.news_alarm),
+            order_streams.news_alarm, urgent),
         # Jobs of their own: they read files, and a disk that stands still stops no other.
         Job("journals", GUARD_SECONDS, _keep_up_journal),
         Job("unsent orders", _poll_seconds, _return_unsent_before_others, Work.ORDERS),

@@ -58,10 +58,12 @@ def test_job_runs_in_time_while_all_others_hang(
         released.set()
 
 
-def test_prices_of_accounts_wait_for_no_call_to_a_broker(
-    released: threading.Event, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["prices", "order streams"])
+def test_what_a_stop_or_a_fill_waits_for_waits_for_no_call_to_a_broker(
+    name: str, released: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stops that the engine guards are judged at them. No pool has more threads here."""
+    """At prices of accounts engine-guarded stops are judged; pushes of a broker wake the polls that
+    read its fills. No pool has more threads here."""
     monkeypatch.setattr("common.process.jobs.WAITING_PATIENCE", HOUR)
     monkeypatch.setattr("common.process.jobs.ORDINARY_LIMIT", HOUR)
     steps, hung, ended = list[float](), set[str](), threading.Event()
@@ -74,11 +76,11 @@ def test_prices_of_accounts_wait_for_no_call_to_a_broker(
     jobs.add([
         job._replace(seconds=0.01, work=None, run=partial(hang, job.name))
         for job in jobs_of_role("sessions")
-        if job.pool is Pool.ORDINARY and job.name != "prices"
+        if job.pool is Pool.ORDINARY and job.name != name
     ])  # fmt: skip
     until(lambda: len(hung) == Pool.ORDINARY.value[1])
-    (prices,) = (job for job in jobs_of_role("sessions") if job.name == "prices")
-    jobs.add([prices._replace(seconds=0.01, run=lambda: steps.append(time.monotonic()))])
+    (job,) = (job for job in jobs_of_role("sessions") if job.name == name)
+    jobs.add([job._replace(seconds=0.01, run=lambda: steps.append(time.monotonic()))])
     try:
         until(lambda: len(steps) > 3)
     finally:
