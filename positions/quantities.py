@@ -51,6 +51,13 @@ def open_positions_sql(executions: str) -> str:
     p.quantity < p.opened_quantity AS has_exited"""
 
 
+def exit_rate_sql(exit_row: str) -> str:
+    """Return the rate to the account currency of an exit's row, else of its position: an exit that
+    was restored may have none."""
+    return f"""coalesce({exit_row}.conversion_rate, (SELECT p.conversion_rate
+      FROM positions_executionposition p WHERE p.id = {exit_row}.position_id))"""
+
+
 # Less than can be closed is left of the part that a last target closes; NULL: it closes all.
 _PART_IS_CLOSED = f"""(executed.last_part IS NULL OR executed.last_part * p.opened_quantity
       - executed.target_filled < {smallest_close_sql("p")})"""

@@ -30,7 +30,7 @@ from execution.base.statements import (
 from execution.exits.order_sizes import request_of_leg_sql, target_of_leg_sql
 from execution.models import may_move_sql
 from execution.reports.close_reasons import close_reason_sql, is_rest_sql
-from positions.quantities import close_positions_sql, open_positions_sql
+from positions.quantities import close_positions_sql, exit_rate_sql, open_positions_sql
 from positions.stop_rule_rows import insert_stop_rules_sql
 from signals import effective_levels
 
@@ -255,9 +255,7 @@ _TARGET_FILLED = f"""(SELECT sum(coalesce(now.filled_quantity, x.filled_quantity
       WHERE x.position_id = s.position_id
         AND {target_of_leg_sql("x.leg")} = 'tp-' || s.last_target)"""
 
-# Each exit has its own, and a batch may have several of one position. A restored row may have none.
-_RATE = """coalesce(u.conversion_rate, (
-      SELECT p.conversion_rate FROM positions_executionposition p WHERE p.id = u.position_id))"""
+_RATE = exit_rate_sql("u")  # a batch may have several exits of one position, each with its own
 
 # The source of `close_positions_sql`.
 _EXITS = "executed LEFT JOIN newest_exit USING (position_id)"

@@ -15,7 +15,7 @@ from brokers.types import Side
 from connections.models import DataConnection, ExecutionConnection
 from positions.figures import PositionFigures
 from positions.models import ExecutionPosition
-from positions.selectors import open_profit, with_prices
+from positions.selectors import with_prices
 from prices.models import LatestQuote
 from signals.models import Signal
 from tests.analytics import factories
@@ -89,29 +89,6 @@ def test_position_has_no_price_without_quote_of_its_source(source: DataConnectio
         assert found.unrealized_pnl is None  # type: ignore[attr-defined]
 
 
-def test_sums_by_connection_omit_and_count_unpriced_positions(source: DataConnection) -> None:
-    owner = factories.user()
-    one, two, empty = (factories.connection(owner) for _ in range(3))
-    first, second, third, fourth = factories.signals(owner, 4)
-    quote(source, "1.2", "1.3", age=9)
-    quote(source, "2", "2", symbol="GBP/USD", age=3)
-    position(one, first, source)  # +50
-    position(one, second, source, side="SELL", pair="GBP/USD", entry="2.5", rate="1")  # +500
-    position(one, third, None)
-    closed = position(one, fourth, source)
-    ExecutionPosition.objects.filter(pk=closed.pk).update(quantity=0, closed_at=NOW)
-    position(two, first, source, side="SELL")  # -100
-
-    found = {row.connection_id: row for row in open_profit()}
-    assert set(found) == {one.pk, two.pk}
-    row = found[one.pk]
-    assert (row.positions, row.unpriced, row.unrealized_pnl) == (3, 1, D(550))
-    assert row.oldest_quote == NOW - timedelta(seconds=9)
-    assert found[two.pk].unrealized_pnl == D(-100)
-    assert open_profit([two.pk, empty.pk]) == [found[two.pk]]
-    assert open_profit([]) == []
-
-
 @pytest.mark.parametrize(
     ("currency", "side", "profit", "at_stop", "at_target"),
     [
@@ -132,8 +109,7 @@ def test_an_account_in_the_base_currency_is_paid_at_the_price_itself(
     (signal,) = factories.signals(owner, 1)
     position(account, signal, source, side=side)
     found = with_prices(ExecutionPosition.objects.all()).get()
-    (summed,) = open_profit([account.pk])
-    assert found.unrealized_pnl == summed.unrealized_pnl == D(profit)  # type: ignore[attr-defined]
+    assert found.unrealized_pnl == D(profit)  # type: ignore[attr-defined]
     figures = PositionFigures(found, None, None, found.connection.account_currency)
     results = [figures.level(D(at), is_stop=True).result for at in ("1", "1.6")]
     assert results == [D(at_stop), D(at_target)]
@@ -166,7 +142,5 @@ class AgainstExactArithmetic(TestCase):
         position(account, signal, source, side=side.value, **values)
         expected = gain(side, entry, bid, bid + spread) * Fraction(quantity) * Fraction(rate)
         (found,) = with_prices(ExecutionPosition.objects.all())
-        (summed,) = open_profit([account.pk])
         shown = Fraction(found.unrealized_pnl)  # type: ignore[attr-defined]
         assert abs(shown - expected) <= Fraction(1, 10**18)
-        assert summed.unrealized_pnl == found.unrealized_pnl  # type: ignore[attr-defined]
