@@ -1,5 +1,6 @@
 """Start and stop trading, with its background jobs, in Celery workers and the prices process."""
 
+import threading
 import time
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from celery.signals import (
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from brokers.types import Quote
+from common.clocks import machine_time
 from common.db.errors import is_database_trouble
 from common.process import task_figures
 from common.process.gc_tuning import exclude_imports_from_gc
@@ -50,6 +52,8 @@ _tick_monitor = TickMonitor()
 _stop_rule_monitor = StopRuleMonitor()
 _trigger_monitor = TriggerMonitor()
 RETRY_SECONDS = 0.5
+SESSION_CHECK_SECONDS = 1.0
+_session_checks = threading.local()  # of each thread
 
 
 def connect() -> None:
@@ -102,8 +106,15 @@ def on_task_unknown(*, name: str = "", **_: Any) -> None:
 
 
 def on_task_end(**_: Any) -> None:
-    """Close the database session of the task's thread if it is broken or old."""
-    if not connection.in_atomic_block:  # else the caller goes on in it
+    """Close the database session of the task's thread if it is broken or old.
+
+    Without an error at most once a second: Django asks the server before the next statement then.
+    """
+    now = machine_time()
+    if connection.in_atomic_block:  # the caller goes on in it
+        return
+    if connection.errors_occurred or now >= getattr(_session_checks, "next_at", 0.0):
+        _session_checks.next_at = now + SESSION_CHECK_SECONDS
         connection.close_if_unusable_or_obsolete()
 
 

@@ -3,14 +3,15 @@
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.db.backends.signals import connection_created
 
 from common.db.sql import rows
 from common.process.jobs import NO_LIMIT, Job, Pool
+from execution import startup
 from execution.job_table import jobs_of_role
 from execution.runtime import trading_runtime
 from tests.execution.trading_process import running
@@ -96,3 +97,35 @@ def test_processes_have_no_more_jobs_than_people_can_know() -> None:
 def test_only_a_job_that_may_run_for_ever_has_no_limit() -> None:
     """It polls for as long as there is a bot: that is no hang."""
     assert [job.name for job in jobs_of_role(ROLE) if job.limit == NO_LIMIT] == ["telegram bots"]
+
+
+def test_session_of_a_busy_task_thread_is_checked_once_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each check is one more statement before the next one."""
+    now, session = 1_000.0, cast(Any, connection)
+    monkeypatch.setattr(startup, "machine_time", lambda: now)
+    monkeypatch.setattr(startup, "_session_checks", threading.local())
+
+    def asks_first() -> bool:
+        rows("SELECT 1 AS one")
+        session.health_check_done = True
+        startup.on_task_end()
+        return not session.health_check_done
+
+    assert [asks_first() for _ in range(3)] == [True, False, False]
+    now += startup.SESSION_CHECK_SECONDS
+    assert asks_first()
+
+
+def test_broken_session_is_closed_with_its_task() -> None:
+    rows("SELECT 1 AS one")
+    startup.on_task_end()  # so that no check is due
+    rows("SELECT 1 AS one")
+    broken = connection.connection
+    broken.close()
+    with pytest.raises(OperationalError):
+        rows("SELECT 1 AS one")
+    startup.on_task_end()
+    assert [row.one for row in rows("SELECT 1 AS one")] == [1]
+    assert connection.connection is not broken
