@@ -10,7 +10,6 @@ import hmac
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -109,15 +108,18 @@ def _certificates() -> Metric:
     )
     now = datetime.now(UTC)
     for file in certificate_files(named_urls()):
-        if not (file.is_of_buses and not Path(file.path).exists()):  # only their processes have it
-            left.add_metric([file.path, file.labels], _seconds_left(file, now))
+        if (seconds := _seconds_left(file, now)) is not None:
+            left.add_metric([file.path, file.labels], seconds)
     return left
 
 
-def _seconds_left(file: CertificateFile, now: datetime) -> float:
+def _seconds_left(file: CertificateFile, now: datetime) -> float | None:
+    """Return None for a file that only another process has."""
     try:
         found = file.certificate()
-    except (OSError, ValueError):
+    except OSError as error:
+        return None if file.may_be_elsewhere(error) else 0.0
+    except ValueError:
         return 0.0
     has_begun = found.not_valid_before_utc <= now
     return (found.not_valid_after_utc - now).total_seconds() if has_begun else 0.0

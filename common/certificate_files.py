@@ -46,10 +46,10 @@ class CertificateFile:
         """Whether it holds only what others are checked by."""
         return all(name.option in AUTHORITIES for name in self.names)
 
-    @property
-    def is_of_buses(self) -> bool:
-        """Whether only the processes of buses use it."""
-        return all(name.option in OF_BUSES for name in self.names)
+    def may_be_elsewhere(self, error: OSError) -> bool:
+        """Whether a file that cannot be read is only not here: where the buses' processes run."""
+        is_of_buses = all(name.option in OF_BUSES for name in self.names)
+        return is_of_buses and isinstance(error, FileNotFoundError)
 
     @property
     def labels(self) -> str:

@@ -172,10 +172,6 @@ class Lots:
         usable.sort(key=lambda one: one not in bits or bits[one] not in mask)
         return [filling for filling in usable if filling != refused]
 
-    def needs_price(self) -> bool:
-        """Whether a market order must state the price that it is sent at (`keeps_deviation`)."""
-        return self.keeps_deviation()
-
     def keeps_deviation(self) -> bool:
         """Whether the server fills a market order within its deviation, or not at all.
 

@@ -285,8 +285,8 @@ class OrderExecutor:
             tick = self.terminal.tick(self.terminal.time(self.spec, account_info), request.symbol)
             # A sale needs no ask: a thin market may have one side only.
             price = (tick.ask if request.side is Side.BUY else tick.bid) if tick else 0.0
-            if not is_price(price) and is_exit(request) and not lots.needs_price():
-                price = 0.0  # the terminal may lack what its server has
+            if not is_price(price) and is_exit(request) and not lots.keeps_deviation():
+                price = 0.0  # the terminal may lack what its server has, which needs none
             elif not is_price(price):
                 side = "ask" if request.side is Side.BUY else "bid"
                 missing = "price" if tick is None or not (tick.bid or tick.ask) else side

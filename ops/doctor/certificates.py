@@ -41,7 +41,7 @@ def judge_file(file: CertificateFile, now: datetime) -> Check:
     try:
         found = file.certificate()
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and file.is_of_buses:
+        if file.may_be_elsewhere(error):
             return warning(NAME, f"{where} is not there for this process.", ASK_BUSES)
         detail = f"{where} cannot be read: {error.strerror or type(error).__name__}."
         return failure(NAME, detail, CORRECT)

@@ -59,3 +59,18 @@ def test_file_that_only_the_process_of_buses_has_raises_no_alarm(
     assert left() == {}
     put(tmp_path / "bus.pem", ends_in_days=9)
     assert list(left()) == [("bus.pem", "ca of kafka://kafka.example/events")]
+
+
+def test_file_of_a_bus_in_a_closed_place_is_unusable_and_breaks_no_scrape(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To ask whether it is there raises the same error as to read it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    settings.REDIS_URL = "redis://redis.example/0"
+    settings.SINKS = (f"kafka://u:pw@kafka.example/events?tls=yes&ca={tmp_path / 'bus.pem'}",)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert list(left().values()) == [0.0]

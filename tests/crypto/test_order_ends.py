@@ -1,5 +1,5 @@
-"""Orders that an exchange accepts and ends by itself: with its reason, and with what was executed
-until then, however late that is listed."""
+"""Orders that an exchange accepts and ends without a request: with its reason, and with what was
+executed until then, however late that is listed."""
 
 from typing import Any
 
